@@ -1,0 +1,1 @@
+"""Channels: one file per provider. Each translates a message and classifies the answer; nothing else."""

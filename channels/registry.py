@@ -1,0 +1,70 @@
+"""Where a channel type comes from: an entry point, a module of this folder, or a dotted name.
+
+A new built-in channel needs no line here: its type is the name of its module.
+"""
+
+import inspect
+from importlib import import_module
+from importlib.metadata import entry_points
+from pkgutil import iter_modules
+
+from knell.errors import ChannelError
+
+from .base import Channel
+
+ENTRY_POINTS = "knell.channels"
+"""The entry point group in which other packages publish channel types."""
+
+_NOT_CHANNELS = {"base", "http", "fit", "registry", "guard"}
+
+
+def find(channel_type: str) -> type[Channel]:
+    """Return the class of a channel type.
+
+    Raises:
+        ChannelError: there is no such type, or what is there is no `Channel`.
+    """
+    for point in entry_points(group=ENTRY_POINTS, name=channel_type):
+        return _checked(channel_type, point.load())
+    module, colon, name = channel_type.partition(":")
+    if colon:
+        return _checked(channel_type, _attribute(channel_type, module, name))
+    if channel_type in builtin_types():
+        return _only_channel(channel_type, f"{__package__}.{channel_type}")
+    raise ChannelError(f"unknown channel type {channel_type!r}; there are {', '.join(known_types())}")
+
+
+def builtin_types() -> list[str]:
+    """Return the channel types that come with knell."""
+    folder = import_module(__package__ or "").__path__
+    return sorted(found.name for found in iter_modules(folder) if found.name not in _NOT_CHANNELS)
+
+
+def known_types() -> list[str]:
+    """Return every channel type that can be named without a colon."""
+    return sorted({*builtin_types(), *(point.name for point in entry_points(group=ENTRY_POINTS))})
+
+
+def _attribute(channel_type: str, module: str, name: str) -> object:
+    try:
+        return getattr(import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ChannelError(f"channel type {channel_type!r}: {error}") from error
+
+
+def _only_channel(channel_type: str, module_name: str) -> type[Channel]:
+    module = import_module(module_name)
+    classes = [
+        item
+        for item in vars(module).values()
+        if inspect.isclass(item) and issubclass(item, Channel) and item.__module__ == module.__name__
+    ]
+    if len(classes) != 1:
+        raise ChannelError(f"channel type {channel_type!r}: expected one Channel class, found {len(classes)}")
+    return classes[0]
+
+
+def _checked(channel_type: str, found: object) -> type[Channel]:
+    if inspect.isclass(found) and issubclass(found, Channel):
+        return found
+    raise ChannelError(f"channel type {channel_type!r}: {found!r} is no subclass of Channel")

@@ -1,0 +1,1 @@
+"""Configuration: the schema, the strict YAML loader, and secrets."""
