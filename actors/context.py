@@ -1,0 +1,98 @@
+"""What a behaviour may do: its incarnation's handle on its cell."""
+
+import heapq
+import itertools
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
+
+import pykka
+import structlog
+
+from .clock import Clock
+from .io import IoFunction
+
+if TYPE_CHECKING:
+    from .cell import Cell
+
+_log = structlog.get_logger("knell.actors")
+
+
+class Fenced(Exception):  # noqa: N818 - a state
+    """This incarnation was given up while it hung; nothing it does counts any more."""
+
+
+class Context:
+    """One incarnation's access to its cell. Once the incarnation is fenced, every use raises `Fenced`.
+
+    Attributes:
+        incarnation: 0 for the first, rising with every restart.
+        keep: what survives a crash: small, plain values. A fenced incarnation keeps a copy nobody reads.
+        clock: time and dice.
+    """
+
+    def __init__(self, cell: "Cell", epoch: int, clock: Clock) -> None:
+        self._cell = cell
+        self.incarnation = epoch
+        self.clock = clock
+        self._timers: list[tuple[float, int, Hashable]] = []
+        self._wanted: dict[Hashable, float] = {}
+        self._order = itertools.count()
+
+    @property
+    def name(self) -> str:
+        """The id of the actor's child spec."""
+        return self._cell.spec.id
+
+    @property
+    def ref(self) -> pykka.ActorRef[Any]:
+        """The actor's address: the same for every incarnation."""
+        return self._cell.actor_ref
+
+    @property
+    def cell(self) -> "Cell":
+        """The cell itself, for supervisors."""
+        return self._live()
+
+    @property
+    def keep(self) -> dict[str, Any]:
+        """What survives a crash."""
+        return self._live().keep
+
+    @property
+    def pending(self) -> dict[Any, int]:
+        """The I/O under way, by `op`, with the incarnation that started it."""
+        return self._live().pending
+
+    def spawn_io(self, function: IoFunction, *args: Any, op: Hashable) -> None:
+        """Run a coroutine on the I/O loop; its outcome comes back to `on_io`, in this incarnation or a later one."""
+        self._live().spawn_io(function, args, op, self.incarnation)
+
+    def wake_at(self, key: Hashable, at: float) -> None:
+        """Ask for `Timer(key)` at a monotonic time; replaces an earlier wish for the same key."""
+        self._live()
+        self._wanted[key] = at
+        heapq.heappush(self._timers, (at, next(self._order), key))
+
+    def unhandled(self, message: object) -> None:
+        """Log a message that nobody expected; it is dropped and harms nobody."""
+        _log.warning("actor.unhandled", actor=self.name, message_type=type(message).__name__)
+
+    def next_timer(self) -> float | None:
+        """Return when the next timer is due."""
+        while self._timers and self._wanted.get(self._timers[0][2]) != self._timers[0][0]:
+            heapq.heappop(self._timers)  # replaced or taken meanwhile
+        return self._timers[0][0] if self._timers else None
+
+    def due_timer(self, now: float) -> Hashable | None:
+        """Take the next timer that is due; None when there is none."""
+        at = self.next_timer()
+        if at is None or at > now:
+            return None
+        _, _, key = heapq.heappop(self._timers)
+        del self._wanted[key]
+        return key
+
+    def _live(self) -> "Cell":
+        if self._cell.mailbox.epoch != self.incarnation:
+            raise Fenced(f"{self._cell.spec.id}: incarnation {self.incarnation} was given up")
+        return self._cell

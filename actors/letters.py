@@ -1,0 +1,82 @@
+"""Dead letters of the actor layer: messages nobody will handle, counted exactly and handed back.
+
+No actor: it must work while every actor is down. A dead letter of the outbox (a delivery given up) is
+something else: that one is in the store.
+"""
+
+import threading
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from knell.log import log
+
+LOG_EVERY = 1.0
+"""Seconds between log lines for the same actor and reason; the counters are exact all the same."""
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetter:
+    """A message that will not be handled.
+
+    Attributes:
+        actor: whom it was for.
+        message: the message itself.
+        reason: mailbox_full, crashed, hung, stopped, terminated, forked.
+        error: the exception it crashed its actor with.
+    """
+
+    actor: str
+    message: Any
+    reason: str
+    error: BaseException | None = None
+
+
+HandBack = Callable[[DeadLetter], None]
+"""Gets every dead letter, on the thread where it died; must not block or raise."""
+
+
+class DeadLetters:
+    """Counts, logs at a bounded rate, and hands each letter to the one who can make good for it."""
+
+    def __init__(self, now: Callable[[], float]) -> None:
+        self.hand_back: HandBack | None = None
+        self._now = now
+        self._lock = threading.Lock()
+        self._counts: Counter[tuple[str, str]] = Counter()
+        self._logged: dict[tuple[str, str], tuple[float, int]] = {}
+
+    def take(self, letter: DeadLetter) -> None:
+        """Take one dead letter; any thread."""
+        key = (letter.actor, letter.reason)
+        now = self._now()
+        with self._lock:
+            self._counts[key] += 1
+            total = self._counts[key]
+            at, before = self._logged.get(key, (now - LOG_EVERY, 0))
+            if report := now - at >= LOG_EVERY:
+                self._logged[key] = (now, total)
+        if report:
+            kind = type(letter.message).__name__
+            log.warning(
+                "actor.dead_letter",
+                actor=letter.actor,
+                reason=letter.reason,
+                message_type=kind,
+                count=total - before,
+                error=repr(letter.error) if letter.error else None,
+            )
+        if self.hand_back is not None:
+            self.hand_back(letter)
+
+    def counts(self) -> dict[tuple[str, str], int]:
+        """Return how many letters died, by actor and reason."""
+        with self._lock:
+            return dict(self._counts)
+
+    @property
+    def total(self) -> int:
+        """How many letters died."""
+        with self._lock:
+            return self._counts.total()

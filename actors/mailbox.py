@@ -1,0 +1,201 @@
+"""The mailbox of a cell: it outlives its actor, never blocks a sender, and loses nothing in silence.
+
+Two lanes. Users tell and ask on one; the system lane (verdicts, outcomes of I/O, reports of children) is
+always seen first. Timers are read here too: the owner waits no longer than until the next one is due.
+
+Ownership. One thread at a time owns the mailbox, under an epoch. Whoever fences the owner in the middle of a
+turn takes the messages in its hand and bumps the epoch; the old thread finds out when its turn ends, and
+leaves. A thread that waits in `take` is never fenced, so a fenced thread never takes again.
+"""
+
+import threading
+from collections import deque
+from collections.abc import Callable
+from queue import Empty, SimpleQueue
+from typing import Any
+
+from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
+
+WAKE: Envelope[Any] = Envelope(None)
+"""Put on the user lane beside every system message, so that one blocking get serves both lanes."""
+
+DeadSink = Callable[[Envelope[Any], str], None]
+"""Takes a message that will not be handled, and the reason."""
+
+
+Hand = list[Envelope[Any]]
+"""The messages of the turn in progress. A new list each turn: its identity names the turn."""
+
+
+class Mailbox:
+    """A cell's mailbox.
+
+    Args:
+        maxsize: most user messages waiting; None for no bound. One more is a dead letter, never a wait.
+        dead: takes what is refused or left over.
+
+    Attributes:
+        closed: why it takes nothing any more; None while it does.
+        epoch: number of the incarnation that owns it.
+        hand: the messages of the turn in progress.
+        since: when that turn began, monotonic seconds.
+        tries: how often the first message in hand was handed out before.
+    """
+
+    def __init__(self, maxsize: int | None, dead: DeadSink) -> None:
+        self.maxsize = maxsize
+        self.dead = dead
+        self.closed: str | None = None
+        self.epoch = 0
+        self.hand: Hand | None = None
+        self.since = 0.0
+        self.tries = 0
+        self._users: SimpleQueue[Envelope[Any]] = SimpleQueue()
+        self._system: SimpleQueue[Envelope[Any]] = SimpleQueue()
+        self._again: deque[tuple[Envelope[Any], int]] = deque()
+        self._gate = threading.RLock()
+        self._own = threading.RLock()
+        self._admitted = 0
+        self._taken = 0
+
+    # Senders, any thread
+
+    def put(self, envelope: Envelope[Any]) -> None:
+        """Take a message; never blocks, never raises. pykka's `tell` and `ask` end here."""
+        if type(envelope.message) is _ActorStop:
+            self.put_system(envelope)
+            return
+        if self.maxsize is None:
+            self._users.put(envelope)
+        else:
+            # Only senders share this lock; `_taken` lags behind, so the bound may refuse early, never late.
+            with self._gate:
+                full = self._admitted - self._taken >= self.maxsize
+                if not full:
+                    self._admitted += 1
+                    self._users.put(envelope)
+            if full:
+                self.dead(envelope, "mailbox_full")
+        if self.closed is not None:  # closed between pykka's is_alive and our put
+            self.drain(self.closed)
+
+    def put_system(self, envelope: Envelope[Any]) -> None:
+        """Take a message for the system lane."""
+        self._system.put(envelope)
+        self._users.put(WAKE)
+        if self.closed is not None:
+            self.drain(self.closed)
+
+    # The owner
+
+    def take(self, timeout: float | None) -> Envelope[Any] | None:
+        """Wait for the next message: system first, then what is handed out again, then users in order.
+
+        None: nothing came for `timeout` seconds. Sets `tries`.
+        """
+        self.tries = 0
+        while True:
+            if not self._system.empty():
+                return self._system.get()
+            if self._again:
+                envelope, self.tries = self._again.popleft()
+                return envelope
+            try:
+                envelope = self._users.get(timeout=timeout)
+            except Empty:
+                return None
+            if envelope is not WAKE:
+                self._taken += 1
+                return envelope
+
+    def take_more(self, most: int) -> list[Envelope[Any]]:
+        """Take up to `most` user messages that wait already, unless something more urgent does."""
+        taken: list[Envelope[Any]] = []
+        while len(taken) < most and self._system.empty() and not self._again:
+            try:
+                envelope = self._users.get_nowait()
+            except Empty:
+                break
+            if envelope is not WAKE:
+                self._taken += 1
+                taken.append(envelope)
+        return taken
+
+    def take_system(self, timeout: float | None) -> Envelope[Any] | None:
+        """Wait for the next system message, leaving the users where they are."""
+        try:
+            return self._system.get(timeout=timeout)
+        except Empty:
+            return None
+
+    def hand_back(self, envelope: Envelope[Any], tries: int) -> None:
+        """Put a message before all user messages, to be handed out again."""
+        self._again.append((envelope, tries))
+
+    def begin(self, hand: Hand, now: float) -> None:
+        """Note that a turn begins with these messages in hand."""
+        self.since = now
+        self.hand = hand
+
+    def end(self, epoch: int) -> bool:
+        """Note that the turn ended. False: fenced meanwhile; drop its reply and its state."""
+        with self._own:
+            if epoch != self.epoch:
+                return False
+            self.hand = None
+            return True
+
+    def next_epoch(self) -> int:
+        """Begin a new incarnation on the owner's thread."""
+        with self._own:
+            self.epoch += 1
+            return self.epoch
+
+    # The supervisor
+
+    def fence(self, hand: Hand | None) -> bool:
+        """Disown the thread that is inside the turn `hand`. False: that turn is over, nothing changed."""
+        with self._own:
+            if hand is None or hand is not self.hand:
+                return False
+            self.epoch += 1
+            self.hand = None
+            return True
+
+    def close(self, reason: str) -> None:
+        """Refuse everything from now on; what waits becomes dead letters."""
+        self.closed = reason
+        self.drain(reason)
+
+    def reopen(self) -> None:
+        """Take messages again."""
+        self.closed = None
+
+    def drain(self, reason: str) -> None:
+        """Turn everything that waits into dead letters; any thread, also several at once."""
+        while self._again:
+            try:
+                envelope, _ = self._again.popleft()
+            except IndexError:
+                break
+            self.dead(envelope, reason)
+        for lane in (self._system, self._users):
+            while True:
+                try:
+                    envelope = lane.get_nowait()
+                except Empty:
+                    break
+                if envelope is not WAKE:
+                    self._taken += lane is self._users
+                    self.dead(envelope, reason)
+
+    # Anyone
+
+    @property
+    def depth(self) -> int:
+        """User messages that wait, roughly: other threads go on."""
+        again = len(self._again)
+        if self.maxsize is not None:
+            return max(0, self._admitted - self._taken) + again
+        return self._users.qsize() + again
