@@ -1,0 +1,128 @@
+"""What an answer of an SMTP server means, by the stage of the conversation (RFC 5321, section 4.3.2)."""
+
+import socket
+import ssl
+from enum import Enum
+from typing import NamedTuple
+
+from knell.messages import Reason, Rejected, Retry, Unknown
+
+MAX_WORDS = 200
+"""Characters kept of a server's words; ours."""
+
+SERVICE_CLOSING = 421
+NO_LOGIN = frozenset({530, 534, 535, 538})
+"""The login is missing, too weak, wrong, or wants TLS first (RFC 4954, section 6)."""
+
+SENDER_REFUSED = frozenset({550, 553})
+"""At MAIL these are about the sender, which the configuration fixes."""
+
+TOO_MUCH_MAIL = 552
+"""Over the size or the quota; before RFC 5321 also: too many recipients."""
+
+TOO_MANY_RECIPIENTS = frozenset({452, TOO_MUCH_MAIL})
+GREYLISTED = ("450", "451")
+
+NO_SUCH_HOST_AFTER = 300.0
+"""Seconds before a name that does not exist is looked up again; ours: a human has to act."""
+
+
+class Stage(Enum):
+    """Where in a conversation the client is."""
+
+    GREETING = "greeting"
+    TLS = "STARTTLS"
+    AUTH = "AUTH"
+    MAIL = "MAIL"
+    RCPT = "RCPT"
+    DATA = "DATA"
+
+
+class Reply(NamedTuple):
+    """An answer of the server. `text` may be hostile: use `words` for people."""
+
+    code: int
+    text: str
+
+    @property
+    def positive(self) -> bool:
+        """Whether the server did what it was asked."""
+        return self.code // 100 == 2  # noqa: PLR2004 - RFC 5321, section 4.2.1
+
+    @property
+    def temporary(self) -> bool:
+        """Whether the same may work later. An answer that is no SMTP at all says nothing for good."""
+        return self.code // 100 != 5  # noqa: PLR2004 - RFC 5321, section 4.2.1
+
+    @property
+    def words(self) -> str:
+        """The answer on one line of printable characters and bounded length."""
+        text = "".join(char if char.isprintable() else " " for char in self.text[: 2 * MAX_WORDS])
+        return " ".join([str(self.code), *text.split()])[:MAX_WORDS]
+
+
+class Failed(Exception):  # noqa: N818 - an outcome on its way up, not an error of the program
+    """The attempt is over; `outcome` says how."""
+
+    def __init__(self, outcome: Retry | Rejected | Unknown) -> None:
+        super().__init__(outcome.detail)
+        self.outcome = outcome
+
+
+def refused(stage: Stage, reply: Reply) -> Failed:
+    """Return what a negative answer means for the message as a whole."""
+    # At AUTH some servers repeat the command, and with it the password.
+    said = str(reply.code) if stage is Stage.AUTH else reply.words
+    detail = f"the mail server answered {said} to {stage.value}"
+    if stage is Stage.GREETING:
+        detail = f"the mail server greeted with {said}"
+    if reply.temporary:
+        return Failed(Retry(Reason.SERVER_ERROR, detail=detail))
+    return Failed(Rejected(_permanent(stage, reply.code), detail))
+
+
+def _permanent(stage: Stage, code: int) -> Reason:
+    if stage is Stage.AUTH or code in NO_LOGIN:
+        return Reason.AUTHENTICATION
+    if stage is Stage.TLS:
+        return Reason.TLS
+    if stage is Stage.GREETING or (stage is Stage.MAIL and code in SENDER_REFUSED):
+        return Reason.CONFIGURATION
+    return Reason.TOO_LARGE if code == TOO_MUCH_MAIL else Reason.REFUSED
+
+
+def lost(error: BaseException | None, *, in_doubt: bool) -> Failed:
+    """Return what a broken connection means.
+
+    Args:
+        error: what broke it, the cause behind the exception where there is one.
+        in_doubt: the mail was written as a whole and not answered: the server may have taken it.
+    """
+    if isinstance(error, ssl.SSLError):
+        return Failed(Rejected(Reason.TLS, f"TLS with the mail server failed: {_tls_problem(error)}"))
+    if isinstance(error, socket.gaierror):
+        known = error.errno == socket.EAI_AGAIN
+        detail = (
+            "the name of the mail server cannot be looked up now" if known else "there is no such mail server"
+        )
+        after = None if known else NO_SUCH_HOST_AFTER
+        return Failed(Retry(Reason.CONNECTION_ERROR, after, detail))
+    if in_doubt:
+        return Failed(
+            Unknown(Reason.CONNECTION_ERROR, "the connection broke after the mail, before the answer")
+        )
+    name = type(error).__name__ if error else "closed"
+    return Failed(Retry(Reason.CONNECTION_ERROR, detail=f"the connection to the mail server failed: {name}"))
+
+
+def timed_out(*, in_doubt: bool) -> Retry | Unknown:
+    """Return what the end of an attempt's time means."""
+    if in_doubt:
+        return Unknown(Reason.TIMEOUT, "no answer in time after the mail was sent")
+    return Retry(Reason.TIMEOUT, detail="the mail server did not answer in time")
+
+
+def _tls_problem(error: ssl.SSLError) -> str:
+    if isinstance(error, ssl.SSLCertVerificationError):
+        return error.verify_message
+    return error.reason or type(error).__name__
