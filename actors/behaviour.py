@@ -12,8 +12,14 @@ class Shutdown(Exception):  # noqa: N818 - an orderly end is no error
     """Raised by a behaviour to end orderly: a transient child is then not restarted."""
 
 
+class Signal:
+    """Base of what comes on the system lane for the behaviour."""
+
+    __slots__ = ()
+
+
 @dataclass(frozen=True, slots=True)
-class IoDone:
+class IoDone(Signal):
     """A coroutine started with `spawn_io` ended; it came back as a message, whoever lives in the cell by now.
 
     Attributes:
@@ -31,7 +37,15 @@ class IoDone:
 
 
 @dataclass(frozen=True, slots=True)
-class Timer:
+class Terminated(Signal):
+    """A watched actor has stopped for good; sent once per watch, never at a restart."""
+
+    name: str
+    watch: int
+
+
+@dataclass(frozen=True, slots=True)
+class Timer(Signal):
     """A time named with `wake_at` has come."""
 
     key: Hashable

@@ -6,15 +6,15 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any
 
 import pykka
-import structlog
 
+from knell.log import log
+
+from .behaviour import Timer
 from .clock import Clock
 from .io import IoFunction
 
 if TYPE_CHECKING:
     from .cell import Cell
-
-_log = structlog.get_logger("knell.actors")
 
 
 class Fenced(Exception):  # noqa: N818 - a state
@@ -75,7 +75,7 @@ class Context:
 
     def unhandled(self, message: object) -> None:
         """Log a message that nobody expected; it is dropped and harms nobody."""
-        _log.warning("actor.unhandled", actor=self.name, message_type=type(message).__name__)
+        log.warning("actor.unhandled", actor=self.name, message_type=type(message).__name__)
 
     def next_timer(self) -> float | None:
         """Return when the next timer is due."""
@@ -83,14 +83,14 @@ class Context:
             heapq.heappop(self._timers)  # replaced or taken meanwhile
         return self._timers[0][0] if self._timers else None
 
-    def due_timer(self, now: float) -> Hashable | None:
+    def due_timer(self, now: float) -> Timer | None:
         """Take the next timer that is due; None when there is none."""
         at = self.next_timer()
         if at is None or at > now:
             return None
         _, _, key = heapq.heappop(self._timers)
         del self._wanted[key]
-        return key
+        return Timer(key)
 
     def _live(self) -> "Cell":
         if self._cell.mailbox.epoch != self.incarnation:

@@ -129,9 +129,13 @@ class Mailbox:
         except Empty:
             return None
 
-    def hand_back(self, envelope: Envelope[Any], tries: int) -> None:
-        """Put a message before all user messages, to be handed out again."""
-        self._again.append((envelope, tries))
+    def hand_back(self, envelopes: Hand, tries: int) -> None:
+        """Put messages before all user messages, in this order, to be handed out again."""
+        self._again.extendleft((envelope, tries) for envelope in reversed(envelopes))
+
+    def park(self, envelope: Envelope[Any]) -> None:
+        """Keep a system message for the next incarnation, behind what is already handed back."""
+        self._again.append((envelope, 0))
 
     def begin(self, hand: Hand, now: float) -> None:
         """Note that a turn begins with these messages in hand."""

@@ -32,7 +32,7 @@ class Spec:
         behaviour: makes a behaviour from a context and `args`, at every start.
         restart: permanent, transient or temporary.
         shutdown: seconds to stop in, or `BRUTAL`, or `INFINITY`.
-        start_timeout: seconds `on_start` may take.
+        start_timeout: seconds `on_start` may take; None = no limit, for supervisors.
         hang_after: seconds one turn may take before its thread is given up; None = for ever.
         mailbox: most waiting messages; None = no bound.
         attempts: how often a message is handed out before its crashes make it a dead letter.
@@ -47,7 +47,7 @@ class Spec:
     args: Mapping[str, Any] = field(default_factory=dict)
     restart: Restart = Restart.PERMANENT
     shutdown: float | Literal["brutal", "infinity"] = ACTOR_SHUTDOWN
-    start_timeout: float = 30.0
+    start_timeout: float | None = 30.0
     hang_after: float | None = None
     mailbox: int | None = None
     attempts: int = 1

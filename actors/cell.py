@@ -1,0 +1,434 @@
+"""The cell: a pykka actor whose ref, mailbox and thread outlive a crash of the behaviour inside.
+
+Stock pykka drops a crashed actor's mailbox, and its ref dies (docs/decisions/0002). A cell overrides three
+private seams of `pykka.ThreadingActor` (the inbox, the loop, the start of the thread) and leaves everything a
+host touches stock: `ActorRef.tell`, `ask`, `stop`, `is_alive`, `ActorRegistry`.
+
+    start ──► turns ──crash, stop──► down ──verdict: resume──► start (next epoch, same thread)
+                │                      └────verdict: halt────► closed
+                ├──halt──► drain I/O ──► on_stop ──► down, or closed
+                └──fenced──► this thread leaves, silently; another one goes on
+
+Every message ends as exactly one of: handled, dead letter, refused to its sender, still waiting. Every ask is
+answered. A cell never restarts itself: it reports to its parent and waits for the verdict.
+"""
+
+import copy
+import os
+import threading
+import weakref
+from contextlib import suppress
+from queue import Full
+from typing import Any
+
+import pykka
+from pykka._envelope import Envelope
+from pykka.messages import _ActorStop
+
+from knell.errors import SystemStopped
+from knell.log import log
+
+from .behaviour import Behaviour, IoDone, Shutdown, Signal, Terminated
+from .context import Context
+from .host import Host
+from .io import IoFunction
+from .letters import DeadLetter
+from .mailbox import Hand, Mailbox
+from .orders import ChildEnded, Ended, Halt, Launch, Resume
+from .policy.restart import Exit
+from .spec import Spec
+
+IO_SHARE = 0.8
+"""Share of the shutdown time in which outcomes of I/O under way are waited for; the rest is for `on_stop`."""
+
+
+class Cell(pykka.ThreadingActor):
+    """One supervised actor.
+
+    Args:
+        spec: what it is made from; a changed spec takes effect at the next start.
+        host: what all cells share.
+        parent: the supervisor's cell; None for a root, which closes when it crashes.
+
+    Attributes:
+        path: its name in the tree, as in "channels/slack".
+        children: the cells it supervises, in start order; its own thread changes them, anyone may read.
+        keep: what its behaviour wants to survive a crash.
+        pending: I/O under way, by its name, with the epoch that started it.
+        handled: messages handled so far.
+        up: whether an incarnation serves messages.
+        cause: what it crashed with last.
+        threadless: whether it needs a new thread to start: never started, closed, or fenced.
+    """
+
+    def __init__(self, spec: Spec, host: Host, parent: "Cell | None" = None) -> None:
+        self.spec = spec
+        self.host = host
+        self.parent = parent
+        self.path = f"{parent.path}/{spec.id}" if parent and parent.path else spec.id if parent else ""
+        self.children: dict[str, Cell] = {}
+        self.keep: dict[str, Any] = {}
+        self.pending: dict[Any, int] = {}
+        self.handled = 0
+        self.up = False
+        self.cause: BaseException | None = None
+        self.threadless = True
+        self.thread: threading.Thread | None = None
+        self.closed = threading.Event()
+        self._launch: Launch | None = None
+        self._watchers: dict[int, Mailbox] = {}
+        self._closing = threading.RLock()
+        self.mailbox = Mailbox(spec.mailbox, self.bury)
+        super().__init__()
+        _cells.add(self)
+
+    # The seams of pykka
+
+    def _create_actor_inbox(self) -> Mailbox:  # type: ignore[override]  # static upstream, called on self
+        return self.mailbox
+
+    def _start_actor_loop(self, epoch: int = 0) -> None:
+        self.threadless = False
+        name = f"knell-{self.spec.id}"
+        self.thread = threading.Thread(target=self._actor_loop, args=(epoch,), name=name, daemon=True)
+        self.thread.start()
+
+    def _actor_loop(self, epoch: int = 0) -> None:
+        following: int | None = epoch
+        while following is not None:
+            ended = self._live(following)
+            if isinstance(ended, Ended):
+                self._report(ended, following)
+            following = None if ended is None else self._await_verdict(following)
+
+    # One incarnation
+
+    def _live(self, epoch: int) -> Ended | Halt | None:
+        """Run one incarnation to its end; None when it was fenced and has nothing more to say."""
+        context = Context(self, epoch, self.host.clock)
+        behaviour: Behaviour | None = None
+        self.mailbox.begin([], self.host.clock.now())
+        try:
+            behaviour = self.spec.behaviour(context, **self.spec.args)
+            behaviour.on_start()
+            if not self.mailbox.end(epoch):
+                return None
+            self._came_up()
+            return self._serve(behaviour, context, epoch)
+        except BaseException as error:  # noqa: BLE001 - a CancelledError that reached pykka would stop every actor
+            return self._crashed(behaviour, epoch, error)
+
+    def _came_up(self) -> None:
+        self.up = True
+        launch, self._launch = self._launch, None
+        if launch is not None:
+            launch.done.set()
+
+    def _serve(self, behaviour: Behaviour, context: Context, epoch: int) -> Ended | Halt | None:
+        mailbox, now = self.mailbox, self.host.clock.now
+        while True:
+            envelope = self._next(context)
+            kind = type(envelope.message)
+            if kind is Halt:
+                return self._halted(behaviour, envelope.message)
+            if kind is _ActorStop:
+                return self._asked_to_stop(behaviour, envelope)
+            hand = [envelope]
+            if behaviour.most > 1 and not isinstance(envelope.message, Signal):
+                hand += mailbox.take_more(behaviour.most - 1)
+            mailbox.begin(hand, now())
+            replies = self._turn(behaviour, hand)
+            if not mailbox.end(epoch):
+                return None
+            self.handled += len(hand)
+            for reply_to, reply in replies:
+                with suppress(Full):  # somebody else answered it
+                    reply_to.set(reply)
+
+    def _next(self, context: Context) -> Envelope[Any]:
+        while True:
+            timeout = None
+            if (at := context.next_timer()) is not None:
+                now = self.host.clock.now()
+                if timer := context.due_timer(now):
+                    return Envelope(timer)
+                timeout = at - now
+            if envelope := self.mailbox.take(timeout):
+                return envelope
+
+    def _turn(self, behaviour: Behaviour, hand: Hand) -> list[tuple[Any, Any]]:
+        """Handle the messages in hand; return what to answer."""
+        first = hand[0]
+        if isinstance(first.message, Signal):
+            self._signal(behaviour, first.message)
+            return []
+        if len(hand) > 1:
+            return self._batch(behaviour, hand)
+        reply = behaviour.on_receive(first.message)
+        return [] if first.reply_to is None else [(first.reply_to, reply)]
+
+    def _signal(self, behaviour: Behaviour, signal: Signal) -> None:
+        if type(signal) is IoDone:
+            self.pending.pop(signal.op, None)
+            behaviour.on_io(signal)
+        elif type(signal) is not Resume:  # a verdict that crossed a fence
+            behaviour.on_signal(signal)
+
+    def _batch(self, behaviour: Behaviour, hand: Hand) -> list[tuple[Any, Any]]:
+        """Handle told messages together and asked ones alone, all in their order."""
+        replies: list[tuple[Any, Any]] = []
+        told: list[Any] = []
+        for envelope in hand:
+            if envelope.reply_to is None:
+                told.append(envelope.message)
+                continue
+            if told:
+                behaviour.on_batch(told)
+                told = []
+            replies.append((envelope.reply_to, behaviour.on_receive(envelope.message)))
+        if told:
+            behaviour.on_batch(told)
+        return replies
+
+    # The end of an incarnation
+
+    def _crashed(self, behaviour: Behaviour | None, epoch: int, error: BaseException) -> Ended | None:
+        hand, tries = self.mailbox.hand or [], self.mailbox.tries
+        if not self.mailbox.end(epoch):
+            return None
+        self.up = False
+        if isinstance(error, Shutdown):
+            self._answer(hand, pykka.ActorDeadError(f"{self.spec.id} stopped"))
+            self._hook(behaviour, "on_stop")
+            ended = Ended(Exit.SHUTDOWN)
+        else:
+            self.cause = error
+            self._settle(hand, tries, "crashed", error)
+            self._hook(behaviour, "on_failure", error)
+            ended = Ended(Exit.CRASH, error)
+        return ended if epoch == self.mailbox.epoch else None
+
+    def _halted(self, behaviour: Behaviour, halt: Halt) -> Halt | None:
+        """Stop on the supervisor's order."""
+        if not halt.brutal and not self._wind_down(behaviour, halt.until):
+            return None
+        self._obey(halt)
+        return halt
+
+    def _asked_to_stop(self, behaviour: Behaviour, envelope: Envelope[Any]) -> Ended | None:
+        """Stop because somebody called `ref.stop()`; the parent of a permanent child restarts it."""
+        seconds = self.spec.seconds
+        if not self._wind_down(behaviour, None if seconds is None else self.host.clock.now() + seconds):
+            return None
+        if self.parent is None:
+            self.close("stopped")
+        self._answer([envelope], None)
+        return Ended(Exit.NORMAL)
+
+    def _wind_down(self, behaviour: Behaviour, until: float | None) -> bool:
+        """Let I/O under way end, then clean up; False when it was fenced over it."""
+        self.up = False
+        self._hook(behaviour, "on_drain")
+        now = self.host.clock.now
+        deadline = None if until is None else now() + (until - now()) * IO_SHARE
+        while self.pending and behaviour.ctx.incarnation == self.mailbox.epoch:
+            timeout = None if deadline is None else deadline - now()
+            envelope = self.mailbox.take_system(timeout) if timeout is None or timeout > 0 else None
+            if envelope is None:
+                break
+            if type(envelope.message) is IoDone:
+                self.pending.pop(envelope.message.op, None)
+                self._hook(behaviour, "on_io", envelope.message)
+            else:
+                self.mailbox.park(envelope)
+        self._hook(behaviour, "on_stop")
+        return behaviour.ctx.incarnation == self.mailbox.epoch
+
+    def _hook(self, behaviour: Behaviour | None, name: str, *args: Any) -> None:
+        """Run one hook of an ending incarnation as a turn of its own; a crash in it changes nothing more."""
+        if behaviour is None or behaviour.ctx.incarnation != self.mailbox.epoch:
+            return
+        hand: Hand = [Envelope(args[0])] if name == "on_io" else []
+        self.mailbox.begin(hand, self.host.clock.now())
+        try:
+            getattr(behaviour, name)(*args)
+        except BaseException as error:  # noqa: BLE001 - the incarnation is over already
+            log.error("actor.hook_failed", actor=self.spec.id, hook=name, error=repr(error))
+            if self.mailbox.end(behaviour.ctx.incarnation):
+                self._settle(hand, self.spec.attempts, "crashed", error)
+        else:
+            self.mailbox.end(behaviour.ctx.incarnation)
+
+    def _settle(self, hand: Hand, tries: int, reason: str, error: BaseException | None) -> None:
+        """Decide about the messages that were in hand when their turn failed."""
+        self._answer(hand, error)
+        told = [e for e in hand if e.reply_to is None and _matters(e.message)]
+        if len(told) > 1:  # nobody knows which one did it: hand them out one by one; none is blamed yet
+            self.mailbox.hand_back(told, tries)
+        elif told and tries + 1 < self.spec.attempts:
+            self.mailbox.hand_back(told, tries + 1)
+        else:
+            for envelope in told:
+                self.bury(envelope, reason, error)
+
+    # Down, until the verdict
+
+    def _report(self, ended: Ended, epoch: int) -> None:
+        launch, self._launch = self._launch, None
+        if launch is not None:
+            launch.failed = ended
+            launch.done.set()
+        elif self.parent is not None:
+            self.parent.mailbox.put_system(Envelope(ChildEnded(self, epoch, ended)))
+        elif not self.closed.is_set():
+            self.close("crashed")
+
+    def _await_verdict(self, epoch: int) -> int | None:
+        """Wait on the system lane alone, users stay where they are; return the next epoch, None to leave."""
+        while not self.closed.is_set() and epoch == self.mailbox.epoch:
+            envelope = self.mailbox.take_system(None)
+            if envelope is None:
+                continue
+            kind = type(envelope.message)
+            if kind is Resume:
+                return self.mailbox.next_epoch()
+            if kind is Halt:
+                self._obey(envelope.message)
+            elif kind is _ActorStop:  # it is down already
+                self._answer([envelope], None)
+            elif kind is IoDone:
+                self.mailbox.park(envelope)
+        return None
+
+    def _obey(self, halt: Halt) -> None:
+        if halt.final:
+            self.close("stopped")
+        halt.done.set()
+
+    # For the supervisor, on its thread
+
+    def begin(self) -> Launch:
+        """Start the next incarnation; the caller waits on what is returned."""
+        launch = self._launch = Launch()
+        if self.closed.is_set():
+            self._reopen()
+        if self.threadless:
+            self._start_actor_loop(self.mailbox.next_epoch())
+        else:
+            self.mailbox.put_system(Envelope(Resume()))
+        return launch
+
+    def fence(self, hand: Hand | None, reason: str) -> bool:
+        """Give up the thread that is inside the turn `hand`; False when that turn is over.
+
+        A thread cannot be killed. It may end its call one day; nothing it does then counts.
+        """
+        tries, thread = self.mailbox.tries, self.thread
+        if hand is None or not self.mailbox.fence(hand):
+            return False
+        self.up, self.threadless, self._launch = False, True, None
+        self.keep = copy.deepcopy(self.keep)
+        if thread is not None:
+            self.host.zombies.add(thread)
+        self._settle(hand, tries, reason, TimeoutError(f"{self.spec.id} {reason}: outcome unknown"))
+        return True
+
+    def close(self, reason: str) -> None:
+        """Refuse everything from now on, bury what waits, and tell the watchers."""
+        with self._closing:
+            if self.closed.is_set():
+                return
+            self.up, self.threadless = False, True
+            self.mailbox.close(reason)
+            self.actor_stopped.set()
+            pykka.ActorRegistry.unregister(self.actor_ref)
+            self.mailbox.drain(reason)
+            self.closed.set()
+            watchers, self._watchers = self._watchers, {}
+        for watch, mailbox in watchers.items():
+            mailbox.put_system(Envelope(Terminated(self.spec.id, watch)))
+
+    def _reopen(self) -> None:
+        with self._closing:
+            self.closed.clear()
+            self.actor_stopped.clear()
+            self.mailbox.reopen()
+            pykka.ActorRegistry.register(self.actor_ref)
+
+    # For behaviours
+
+    def watch(self, watch: int, watcher: Mailbox) -> None:
+        """Post one `Terminated` to the watcher when this cell is closed; at once if it is already."""
+        with self._closing:
+            if not self.closed.is_set():
+                self._watchers[watch] = watcher
+                return
+        watcher.put_system(Envelope(Terminated(self.spec.id, watch)))
+
+    def unwatch(self, watch: int) -> None:
+        """Forget a watch."""
+        with self._closing:
+            self._watchers.pop(watch, None)
+
+    def spawn_io(self, function: IoFunction, args: tuple[Any, ...], op: Any, epoch: int) -> None:
+        """Run a coroutine; its outcome is a message to the cell, whoever lives in it by then."""
+        self.pending[op] = epoch
+
+        def finished(result: Any, error: BaseException | None, elapsed: float) -> None:
+            self.mailbox.put_system(Envelope(IoDone(op, result, error, elapsed, epoch)))
+
+        self.host.io.submit(function, args, finished)
+
+    # Messages nobody handles
+
+    def bury(self, envelope: Envelope[Any], reason: str, error: BaseException | None = None) -> None:
+        """Account for a message that will not be handled."""
+        message = envelope.message
+        if type(message) is Halt:  # closed already: that was what it wanted
+            message.done.set()
+        elif type(message) is _ActorStop:
+            self._answer([envelope], None)
+        elif _matters(message):
+            refused = pykka.ActorDeadError(f"{self.spec.id}: {reason}")
+            self._answer([envelope], error or refused)
+            self.host.letters.take(DeadLetter(self.spec.id, message, reason, error))
+
+    def _answer(self, hand: Hand, error: BaseException | None) -> None:
+        """Answer the asks among these: with the error, or with None."""
+        for envelope in hand:
+            if envelope.reply_to is None:
+                continue
+            with suppress(Full):  # somebody else answered it
+                if error is None:
+                    envelope.reply_to.set(None)
+                else:
+                    envelope.reply_to.set_exception((type(error), error, error.__traceback__))
+
+
+def _matters(message: object) -> bool:
+    """Say whether a message is anybody's loss: all but the layer's own signals; a known outcome is one."""
+    return not isinstance(message, Signal) or type(message) is IoDone
+
+
+class ForkedError(SystemStopped, pykka.ActorDeadError):
+    """This process is a fork of the one that runs the system: its actors have no threads here."""
+
+
+class _Forked(threading.Event):
+    """Stands for `actor_stopped` in a forked child: pykka asks it before every tell and ask."""
+
+    def is_set(self) -> bool:
+        raise ForkedError("this process was forked from the one that runs knell: start a system of its own here")
+
+
+_cells: "weakref.WeakSet[Cell]" = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """Refuse everything in a forked child at once, where it would otherwise wait for ever."""
+    for cell in list(_cells):
+        cell.mailbox.closed = "forked"
+        cell.actor_stopped = cell.actor_ref.actor_stopped = _Forked()
+
+
+os.register_at_fork(after_in_child=_after_fork)
