@@ -98,21 +98,22 @@ def lost(error: BaseException | None, *, in_doubt: bool) -> Failed:
         error: what broke it, the cause behind the exception where there is one.
         in_doubt: the mail was written as a whole and not answered: the server may have taken it.
     """
-    if isinstance(error, ssl.SSLError):
+    if in_doubt:
+        detail = "the connection broke after the mail was sent and before it was answered"
+        return Failed(Unknown(Reason.CONNECTION_ERROR, detail))
+    # An end in the middle of the handshake may be a server that is overloaded or about to restart.
+    if isinstance(error, ssl.SSLError) and not isinstance(error, ssl.SSLEOFError):
         return Failed(Rejected(Reason.TLS, f"TLS with the mail server failed: {_tls_problem(error)}"))
     if isinstance(error, socket.gaierror):
-        known = error.errno == socket.EAI_AGAIN
-        detail = (
-            "the name of the mail server cannot be looked up now" if known else "there is no such mail server"
-        )
-        after = None if known else NO_SUCH_HOST_AFTER
-        return Failed(Retry(Reason.CONNECTION_ERROR, after, detail))
-    if in_doubt:
-        return Failed(
-            Unknown(Reason.CONNECTION_ERROR, "the connection broke after the mail, before the answer")
-        )
+        return Failed(_unnamed(error))
     name = type(error).__name__ if error else "closed"
     return Failed(Retry(Reason.CONNECTION_ERROR, detail=f"the connection to the mail server failed: {name}"))
+
+
+def _unnamed(error: socket.gaierror) -> Retry:
+    if error.errno == socket.EAI_AGAIN:
+        return Retry(Reason.CONNECTION_ERROR, detail="the name of the mail server cannot be looked up now")
+    return Retry(Reason.CONNECTION_ERROR, NO_SUCH_HOST_AFTER, "there is no mail server of this name")
 
 
 def timed_out(*, in_doubt: bool) -> Retry | Unknown:
@@ -125,4 +126,4 @@ def timed_out(*, in_doubt: bool) -> Retry | Unknown:
 def _tls_problem(error: ssl.SSLError) -> str:
     if isinstance(error, ssl.SSLCertVerificationError):
         return error.verify_message
-    return error.reason or type(error).__name__
+    return getattr(error, "reason", None) or type(error).__name__

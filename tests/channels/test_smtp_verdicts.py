@@ -93,6 +93,8 @@ def test_words_of_a_server_are_tamed(text: str, words: str) -> None:
         (socket.gaierror(socket.EAI_AGAIN, "again"), False, Retry(Reason.CONNECTION_ERROR)),
         (socket.gaierror(socket.EAI_NONAME, "none"), False, Retry(Reason.CONNECTION_ERROR, 300.0)),
         (ssl.SSLError(1, "wrong version"), False, Rejected(Reason.TLS)),
+        (ssl.SSLEOFError(8, "EOF"), False, Retry(Reason.CONNECTION_ERROR)),
+        (ssl.SSLError(1, "bad record"), True, Unknown(Reason.CONNECTION_ERROR)),
     ],
 )
 def test_broken_connections(error: Exception | None, in_doubt: bool, outcome: Outcome) -> None:  # noqa: FBT001
