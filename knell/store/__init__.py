@@ -1,0 +1,28 @@
+"""Where accepted events live: the storage contract and its implementations."""
+
+from knell.errors import StoreError
+from knell.store.contract import Reader, Store
+
+
+def open_store(url: str) -> Store:
+    """Return the store a URL names; it is not opened yet.
+
+    `sqlite:///relative/path.db` and `sqlite:////absolute/path.db` name a file.
+
+    Raises:
+        StoreError: there is no such kind of store.
+    """
+    if url.startswith("sqlite:///"):
+        from knell.store.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is imported
+
+        return SqliteStore(url.removeprefix("sqlite:///"))
+    raise StoreError(f"store: {url.split(':', 1)[0]!r} is no kind of store this version has; use sqlite:///path")
+
+
+def open_reader(url: str) -> Reader:
+    """Return a reader of the same store, for any thread; see `open_store`."""
+    if url.startswith("sqlite:///"):
+        from knell.store.reader import SqliteReader  # noqa: PLC0415
+
+        return SqliteReader(url.removeprefix("sqlite:///"))
+    raise StoreError(f"store: {url.split(':', 1)[0]!r} is no kind of store this version has; use sqlite:///path")

@@ -1,0 +1,82 @@
+"""Reading the SQLite store beside its owner: a connection that cannot write, for any thread."""
+
+import sqlite3
+import threading
+from datetime import UTC, datetime
+from pathlib import Path
+from urllib.parse import quote
+
+import msgspec
+
+from knell.errors import StoreError
+from knell.ids import delivery_id
+from knell.messages import ChannelStatus, DeliveryStatus
+from knell.store.contract import State
+
+
+class SqliteReader:
+    """A read-only view of a store's file; see `contract.Reader`."""
+
+    def __init__(self, path: str) -> None:
+        self._path = Path(path)
+        self._lock = threading.Lock()
+        self._db: sqlite3.Connection | None = None
+
+    def status(self, event_id: str) -> DeliveryStatus | None:
+        """Return where an event stands."""
+        event = self._rows(
+            "SELECT seq, type, accepted, suppressed FROM event WHERE id = ? ORDER BY seq DESC LIMIT 1", event_id
+        )
+        if not event:
+            return None
+        seq, event_type, accepted, suppressed = event[0]
+        rows = self._rows(
+            "SELECT channel, state, attempts, rule, reason, error, due, finished FROM delivery "
+            "WHERE seq = ? ORDER BY id",
+            seq,
+        )
+        return DeliveryStatus(
+            notification_id=event_id,
+            event_type=event_type,
+            accepted=_moment(accepted),
+            channels=[_channel(event_id, row) for row in rows],
+            suppressed=msgspec.json.decode(suppressed, type=dict[str, str]),
+        )
+
+    def close(self) -> None:
+        """Close it; a second call does nothing."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+
+    def _rows(self, sql: str, *args: object) -> list[tuple[object, ...]]:
+        with self._lock:
+            try:
+                if self._db is None:
+                    url = f"file:{quote(str(self._path.absolute()))}?mode=ro"
+                    self._db = sqlite3.connect(url, uri=True, check_same_thread=False)
+                    self._db.execute("PRAGMA query_only = 1")
+                return self._db.execute(sql, args).fetchall()
+            except sqlite3.Error as error:
+                raise StoreError(f"store {self._path}: {error}") from error
+
+
+def _channel(event_id: str, row: tuple[object, ...]) -> ChannelStatus:
+    channel, number, attempts, rule, reason, error, due, finished = row
+    state = State(number)
+    return ChannelStatus(
+        delivery_id=delivery_id(event_id, str(channel)),
+        channel=str(channel),
+        state=state.public,
+        attempts=int(str(attempts)),
+        rule=str(rule),
+        reason=str(reason),
+        error=str(error),
+        next_attempt=_moment(due) if state is State.DEFERRED else None,
+        finished=None if finished is None else _moment(finished),
+    )
+
+
+def _moment(seconds: object) -> datetime:
+    return datetime.fromtimestamp(float(str(seconds)), UTC)
