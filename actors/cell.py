@@ -82,6 +82,11 @@ class Cell(pykka.ThreadingActor):
         super().__init__()
         _cells.add(self)
 
+    @property
+    def root(self) -> "Cell":
+        """The cell at the top of the tree."""
+        return self.parent.root if self.parent else self
+
     # The seams of pykka
 
     def _create_actor_inbox(self) -> Mailbox:  # type: ignore[override]  # static upstream, called on self
@@ -418,7 +423,9 @@ class _Forked(threading.Event):
     """Stands for `actor_stopped` in a forked child: pykka asks it before every tell and ask."""
 
     def is_set(self) -> bool:
-        raise ForkedError("this process was forked from the one that runs knell: start a system of its own here")
+        raise ForkedError(
+            "this process was forked from the one that runs knell: start a system of its own here"
+        )
 
 
 _cells: "weakref.WeakSet[Cell]" = weakref.WeakSet()

@@ -67,6 +67,13 @@ class Context:
         """Run a coroutine on the I/O loop; its outcome comes back to `on_io`, in this incarnation or a later one."""
         self._live().spawn_io(function, args, op, self.incarnation)
 
+    def lookup(self, path: str) -> pykka.ActorRef[Any] | None:
+        """Return the address of an actor of this tree by its path; None while there is none."""
+        found: Cell | None = self._cell.root
+        for name in path.split("/"):
+            found = found.children.get(name) if found else None
+        return found.actor_ref if found else None
+
     def wake_at(self, key: Hashable, at: float) -> None:
         """Ask for `Timer(key)` at a monotonic time; replaces an earlier wish for the same key."""
         self._live()

@@ -55,7 +55,8 @@ class ChannelCore:
         policy: the channel's rules.
         state: what the incarnation before left behind.
         dice: returns uniform numbers in [0, 1).
-        in_flight: attempts begun by earlier incarnations that have not ended.
+        in_flight: attempts that have begun and not ended, by their rows, also those of earlier incarnations;
+            the core keeps it up to date.
     """
 
     def __init__(
@@ -63,15 +64,16 @@ class ChannelCore:
         policy: ChannelPolicy,
         state: ChannelState,
         dice: Callable[[], float],
-        in_flight: Iterable[Attempt] = (),
+        in_flight: dict[tuple[int, ...], Attempt] | None = None,
     ) -> None:
         self.policy = policy
         self.state = state.under(policy)
         self._dice = dice
-        self._in_flight = {attempt.rows: attempt for attempt in in_flight}
+        self._in_flight = {} if in_flight is None else in_flight
         self._busy = {d.order_key for attempt in self._in_flight.values() for d in attempt.deliveries}
         self._batcher = Batcher(policy.batch)
         self._ready: deque[Batch] = deque()
+        self._alone = any(_suspect(attempt) for attempt in self._in_flight.values())
         self._asked = self._draining = False
         self._limited_since: float | None = None
         self._wake = math.inf
@@ -125,7 +127,9 @@ class ChannelCore:
         for delivery in deliveries:
             if delivery.row in known:  # fetched twice: by this incarnation and by the one before it
                 continue
-            if delivery.crashes:  # what killed an actor goes alone, so that no neighbour is blamed with it
+            if delivery.crashes or delivery.progress:
+                # What killed an actor goes alone, so that no neighbour is blamed with it; what has been
+                # delivered in part is a message of its own from then on.
                 self._ready.append((delivery,))
             else:
                 self._ready.extend(self._batcher.add(delivery, now))
@@ -150,7 +154,9 @@ class ChannelCore:
 
     def _gate(self, now: float) -> float:
         """Return the seconds until a message may go; infinity when only an input can tell."""
-        alone = any(delivery.crashes for attempt in self._in_flight.values() for delivery in attempt.deliveries)
+        alone = any(
+            delivery.crashes for attempt in self._in_flight.values() for delivery in attempt.deliveries
+        )
         if self._draining or alone or len(self._in_flight) >= self.policy.concurrency:
             return math.inf
         return max(self._limit(now), self.state.breaker.wait(now))
@@ -181,6 +187,7 @@ class ChannelCore:
             self._limited_since = None
         self._in_flight[attempt.rows] = attempt
         self._busy |= {delivery.order_key for delivery in attempt.deliveries}
+        self._alone = _suspect(attempt)
         self._effects.append(Send(attempt))
 
     # Outcomes
@@ -204,6 +211,7 @@ class ChannelCore:
     def _release(self, attempt: Attempt) -> None:
         self._in_flight.pop(attempt.rows, None)
         self._busy -= {delivery.order_key for delivery in attempt.deliveries}
+        self._alone = self._alone and not _suspect(attempt)
 
     def _settle(
         self, attempt: Attempt, verdicts: Iterable[Verdict], outcome: Outcome | None, elapsed: float
@@ -307,6 +315,11 @@ class ChannelCore:
             self._wake = at
             if at < math.inf:
                 self._effects.append(WakeAt(at))
+
+
+def _suspect(attempt: Attempt) -> bool:
+    """Say whether it may be what crashed an actor before: nothing else goes beside it."""
+    return any(delivery.crashes for delivery in attempt.deliveries)
 
 
 def _hint(outcome: Outcome) -> float | None:

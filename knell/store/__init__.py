@@ -16,7 +16,9 @@ def open_store(url: str) -> Store:
         from knell.store.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is imported
 
         return SqliteStore(url.removeprefix("sqlite:///"))
-    raise StoreError(f"store: {url.split(':', 1)[0]!r} is no kind of store this version has; use sqlite:///path")
+    raise StoreError(
+        f"store: {url.split(':', 1)[0]!r} is no kind of store this version has; use sqlite:///path"
+    )
 
 
 def open_reader(url: str) -> Reader:
@@ -25,4 +27,6 @@ def open_reader(url: str) -> Reader:
         from knell.store.reader import SqliteReader  # noqa: PLC0415
 
         return SqliteReader(url.removeprefix("sqlite:///"))
-    raise StoreError(f"store: {url.split(':', 1)[0]!r} is no kind of store this version has; use sqlite:///path")
+    raise StoreError(
+        f"store: {url.split(':', 1)[0]!r} is no kind of store this version has; use sqlite:///path"
+    )

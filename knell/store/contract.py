@@ -23,7 +23,7 @@ import msgspec
 
 from knell.deliveries import Attempt, Delivery, Route, Settlement
 from knell.events import NotificationEvent, Sealed
-from knell.messages import DeliveryState, DeliveryStatus, Reason
+from knell.messages import DeliveryResult, DeliveryState, DeliveryStatus, Reason
 
 
 class State(IntEnum):
@@ -102,10 +102,10 @@ class Store(Protocol):
         StoreError: from every method: the store cannot be read or written; the transaction is rolled back.
     """
 
-    def open(self, now: float) -> int:
+    def open(self, now: float, latest: float) -> int:
         """Take ownership and recover: what was being sent goes back to ready with a crash counted.
 
-        Returns how many deliveries that were.
+        No delivery stays deferred beyond `latest`. Returns how many deliveries were being sent.
 
         Raises:
             StoreLocked: another process owns it.
@@ -146,14 +146,17 @@ class Store(Protocol):
     def settle(self, settlement: Settlement, now: float) -> Settled | None:
         """Write down how an attempt ended; None: it was settled before."""
 
-    def pending(self, channel: str, after: int, limit: int) -> list[tuple[int, int, str]]:
-        """Return (row, seq, order key) of unfinished deliveries with a row above `after`, oldest first."""
+    def pending(self, channel: str, after: int, limit: int) -> list[tuple[int, int]]:
+        """Return (row, seq) of unfinished deliveries with a row above `after`, oldest first."""
 
     def event(self, seq: int) -> NotificationEvent:
         """Return a stored event."""
 
-    def counts(self) -> dict[tuple[str, State], int]:
-        """Return how many deliveries every channel has in every state but done."""
+    def results(self, seq: int) -> dict[str, DeliveryResult | None]:
+        """Return how an event's deliveries ended, by channel; None for one that has not."""
+
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Return how many unfinished and how many dead deliveries each channel has."""
 
 
 class Reader(Protocol):

@@ -25,7 +25,8 @@ class SqliteReader:
     def status(self, event_id: str) -> DeliveryStatus | None:
         """Return where an event stands."""
         event = self._rows(
-            "SELECT seq, type, accepted, suppressed FROM event WHERE id = ? ORDER BY seq DESC LIMIT 1", event_id
+            "SELECT seq, type, accepted, suppressed FROM event WHERE id = ? ORDER BY seq DESC LIMIT 1",
+            event_id,
         )
         if not event:
             return None

@@ -1,6 +1,7 @@
 """The outbox on SQLite, with the standard library. See `contract.Store` for what the methods promise."""
 
 from collections.abc import Iterable
+from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any
 
@@ -9,7 +10,7 @@ import msgspec
 from knell.deliveries import Again, Attempt, Crashed, Dead, Delivery, Done, Route, Settlement
 from knell.errors import StoreError
 from knell.events import NotificationEvent, unseal
-from knell.messages import Reason
+from knell.messages import DeliveryResult, Reason
 from knell.store.contract import Accepted, Conflict, Settled, State, Submission
 from knell.store.file import SqliteFile, guarded
 
@@ -35,13 +36,14 @@ class SqliteStore(SqliteFile):
         self._next_seq = self._next_row = 1
 
     @guarded
-    def open(self, now: float) -> int:
+    def open(self, now: float, latest: float) -> int:
         """Take ownership and recover."""
         self.acquire()
         self._next_seq = self.one("SELECT coalesce(max(seq), 0) + 1 FROM event")
         self._next_row = self.one("SELECT coalesce(max(id), 0) + 1 FROM delivery")
         self.begin()
         recovered = self._recover(now)
+        self.db.execute("UPDATE delivery SET due = ?1 WHERE state = 1 AND due > ?1", (latest,))
         self.commit()
         return recovered
 
@@ -143,7 +145,7 @@ class SqliteStore(SqliteFile):
             row=id_,
             event=self.event(seq),
             channel=channel,
-            order_key=order_key or f"row {id_}",
+            order_key=order_key or f"#{id_}",
             attempts=attempts,
             crashes=crashes,
             accepted=accepted,
@@ -163,12 +165,20 @@ class SqliteStore(SqliteFile):
     def start(self, attempt: Attempt) -> bool:
         """Note that an attempt begins."""
         rows = attempt.rows
-        if len(rows) == 1:
-            return self.db.execute(f"{_START} AND state = 2", rows).rowcount == 1
-        if not self._may_go(rows):
-            return False
+        if len(rows) == 1 and self.db.execute(f"{_START} AND state = 2", rows).rowcount == 1:
+            return True
+        if len(rows) == 1 or not self._may_go(rows):
+            return self._started_before(attempt)
         self.db.executemany(_START, [(row,) for row in rows])
         return True
+
+    def _started_before(self, attempt: Attempt) -> bool:
+        """Say whether this very attempt was begun, and the answer lost in a crash of somebody."""
+        return all(
+            self.one("SELECT attempts FROM delivery WHERE id = ? AND state = 3", delivery.row)
+            == delivery.attempts + 1
+            for delivery in attempt.deliveries
+        )
 
     def _may_go(self, rows: tuple[int, ...]) -> bool:
         """Say whether every row of a batch is ready, or follows rows that all are in the batch."""
@@ -206,7 +216,9 @@ class SqliteStore(SqliteFile):
                 state = self._defer(row, now, Reason.CRASHED, detail, crashes=1)
             case Again(reason, delay, counted, detail, progress):
                 attempts -= not counted
-                state = self._defer(row, now + delay, reason, detail, counted=counted, progress=_packed(progress))
+                state = self._defer(
+                    row, now + delay, reason, detail, counted=counted, progress=_packed(progress)
+                )
         return Settled(seq, state, attempts)
 
     def _note_attempt(self, row: int, number: int, settlement: Settlement, now: float) -> None:
@@ -278,11 +290,10 @@ class SqliteStore(SqliteFile):
     # Looking
 
     @guarded
-    def pending(self, channel: str, after: int, limit: int) -> list[tuple[int, int, str]]:
-        """Return (row, seq, order key) of unfinished deliveries, oldest first."""
+    def pending(self, channel: str, after: int, limit: int) -> list[tuple[int, int]]:
+        """Return (row, seq) of unfinished deliveries, oldest first."""
         rows = self.db.execute(
-            "SELECT id, seq, coalesce(order_key, '') FROM delivery WHERE channel = ? AND state < 4 AND id > ? "
-            "ORDER BY id LIMIT ?",
+            "SELECT id, seq FROM delivery WHERE channel = ? AND state < 4 AND id > ? ORDER BY id LIMIT ?",
             (channel, after, limit),
         )
         return rows.fetchall()
@@ -305,10 +316,38 @@ class SqliteStore(SqliteFile):
             del self._events[next(iter(self._events))]
 
     @guarded
-    def counts(self) -> dict[tuple[str, State], int]:
-        """Return how many deliveries every channel has in every state but done."""
-        rows = self.db.execute("SELECT channel, state, count(*) FROM delivery WHERE state <> 4 GROUP BY 1, 2")
-        return {(channel, State(state)): count for channel, state, count in rows}
+    def results(self, seq: int) -> dict[str, DeliveryResult | None]:
+        """Return how an event's deliveries ended, by channel."""
+        rows = self.db.execute(
+            "SELECT d.channel, d.state, d.reason, d.error, d.attempts, d.receipt, d.finished, e.accepted, e.id "
+            "FROM delivery d JOIN event e ON e.seq = d.seq WHERE d.seq = ? ORDER BY d.id",
+            (seq,),
+        )
+        return {row[0]: _result(row) if row[1] >= State.DONE else None for row in rows}
+
+    @guarded
+    def counts(self) -> dict[str, tuple[int, int]]:
+        """Return how many unfinished and how many dead deliveries each channel has."""
+        rows = self.db.execute(
+            "SELECT channel, sum(state < 4), sum(state = 5) FROM delivery WHERE state <> 4 GROUP BY channel"
+        )
+        return {channel: (pending, dead) for channel, pending, dead in rows}
+
+
+def _result(row: tuple[Any, ...]) -> DeliveryResult:
+    channel, state, reason, error, attempts, receipt, finished, accepted, event_id = row
+    done = state == State.DONE
+    return DeliveryResult(
+        notification_id=event_id,
+        channel=channel,
+        success=done,
+        timestamp=datetime.fromtimestamp(finished, UTC),
+        error=None if done else f"{reason}: {error}".removesuffix(": "),
+        retry_count=max(0, attempts - 1),
+        delivery_time_ms=round(max(0.0, finished - accepted) * 1000),
+        reason=Reason(reason),
+        receipt=msgspec.json.decode(receipt) if receipt else None,
+    )
 
 
 def _digest(body: bytes) -> bytes:

@@ -1,0 +1,65 @@
+"""A channel object at work on the I/O loop: opened before the first send, closed after the last."""
+
+import asyncio
+from contextlib import suppress
+
+from knell.messages import Delivered, FormattedMessage, Outcome, Reason, Rejected, Retry, Unknown
+
+from ..channels.base import Channel
+from ..channels.http import Http
+
+GRACE = 5.0
+"""Seconds beyond a channel's own deadline after which a send is given up from outside."""
+
+
+class Line:
+    """One incarnation's channel object. Everything runs on the I/O loop."""
+
+    def __init__(self, channel: Channel, http: Http, timeout: float) -> None:
+        self.channel = channel
+        self._http = http
+        self._timeout = timeout + GRACE
+        self._opening: asyncio.Task[None] | None = None
+        self._active = 0
+        self._idle = asyncio.Event()
+
+    async def send(self, message: FormattedMessage) -> Outcome:
+        """Send once; whatever escapes is a crash of the actor.
+
+        Raises:
+            TypeError: the channel returned something that is no outcome.
+        """
+        self._active += 1
+        try:
+            if self._opening is None:
+                self._opening = asyncio.ensure_future(self.channel.open(self._http))
+            if not self._opening.done() or self._opening.exception():
+                await asyncio.shield(self._opening)
+            return await self._send(message)
+        finally:
+            self._active -= 1
+            if not self._active:
+                self._idle.set()
+
+    async def retire(self) -> None:
+        """Close the channel once its last send has ended."""
+        while self._active:
+            self._idle.clear()
+            await self._idle.wait()
+        if self._opening is not None:
+            with suppress(Exception):
+                await self._opening
+        await self.channel.close()
+
+    async def _send(self, message: FormattedMessage) -> Outcome:
+        try:
+            async with asyncio.timeout(self._timeout) as deadline:
+                outcome = await self.channel.send(message)
+        except TimeoutError:
+            if not deadline.expired():
+                raise
+            return Unknown(Reason.TIMEOUT, detail=f"no outcome after {self._timeout:g} s")
+        if not isinstance(outcome, Delivered | Retry | Rejected | Unknown):
+            kind = type(self.channel).__name__
+            raise TypeError(f"{kind}.send returned {type(outcome).__name__}, which is no Outcome")
+        return outcome

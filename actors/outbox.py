@@ -1,0 +1,331 @@
+"""The outbox: the one actor that may block, because a commit is its work.
+
+Started first and stopped last by the root supervisor. It owns the store. Whatever waits in its mailbox goes
+into one transaction (group commit): the fsync that one event pays for serves all that came meanwhile. Nobody
+is answered before the commit. A crash loses nothing: what it had in hand is handed out again, one by one, and
+every step is safe to repeat.
+"""
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+from weakref import WeakValueDictionary
+
+import pykka
+
+from knell.deliveries import Again, Done, Settlement
+from knell.errors import StoreError
+from knell.events import NotificationEvent
+from knell.log import log
+from knell.messages import DeliveryResult, Reason
+from knell.store import open_store
+from knell.store.contract import Accepted, Conflict, State, Submission
+from knell.store.contract import Settled as Stands
+
+from .behaviour import Behaviour, Signal, Timer
+from .context import Context
+from .mail import AddRoutes, Append, Begin, Begun, Diverted, Fallback, Ref, Settled, Want
+from .policy.channel import Deliver, Withdrawn
+from .receipt import Receipt
+from .telemetry import Telemetry
+
+LONGEST_DELAY = 3600.0
+"""Seconds: a stored due time further away than this after a restart comes from a clock that jumped."""
+
+TRY_AGAIN = 1.0
+"""Seconds until a store that failed is tried again."""
+
+SLICE = 200
+"""Deliveries of a diverted channel that are handed to the router in one transaction."""
+
+
+class Outbox(Behaviour):
+    """Accepts events, hands out deliveries, writes down how they ended.
+
+    Owns the store, the receipts somebody holds, and the demand of the channels. Receipts, demand, and
+    settlements that could not be written yet survive a crash in `keep`.
+    """
+
+    most = 512
+
+    def __init__(self, ctx: Context, *, url: str, telemetry: Telemetry) -> None:
+        super().__init__(ctx)
+        self._store = open_store(url)
+        self._telemetry = telemetry
+        self._anchor = ctx.clock.wall() - ctx.clock.now()
+        self._receipts: WeakValueDictionary[int, Receipt]
+        self._receipts = ctx.keep.setdefault("receipts", WeakValueDictionary())
+        self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
+        self._unwritten: list[Settlement] = ctx.keep.setdefault("unwritten", [])
+        self._diverted: set[str] = ctx.keep.setdefault("diverted", set())
+        self._stirred: set[str] = set()
+        self._after: list[Callable[[], None]] = []
+
+    # Life
+
+    def on_start(self) -> None:
+        """Open the store, put back what a dead process was sending, and serve who has asked already."""
+        recovered = self._store.open(self._now(), self._now() + LONGEST_DELAY)
+        if recovered:
+            log.warning("outbox.recovered", deliveries=recovered)
+        for channel, (pending, dead) in self._store.counts().items():
+            self._telemetry.channel(channel).pending.set(pending)
+            self._telemetry.channel(channel).dead.set(dead)
+        self._stirred.update(self._wants)
+        self._transact(self._serve)
+
+    def on_stop(self) -> None:
+        """Close the store; what is left in it is sent after the next start."""
+        self._store.close()
+
+    def on_failure(self, error: BaseException) -> None:
+        """Close the store, so that the next incarnation can open it."""
+        del error
+        self._store.close()
+
+    def on_receive(self, message: Any) -> Any:
+        """Handle one message in a transaction of its own."""
+        self.on_batch([message])
+
+    def on_batch(self, messages: list[Any]) -> None:
+        """Handle what has gathered in one transaction."""
+        try:
+            self._transact(partial(self._handle_all, messages))
+        except StoreError as error:
+            log.error("outbox.commit_failed", error=str(error), messages=len(messages))
+            self._one_by_one(messages)
+
+    def on_signal(self, signal: Signal) -> None:
+        """Look for deliveries that have become due, and write what could not be written."""
+        if not isinstance(signal, Timer):
+            super().on_signal(signal)
+            return
+        self._stirred.update(self._wants)
+        try:
+            self._transact(self._serve)
+        except StoreError as error:
+            log.error("outbox.commit_failed", error=str(error), messages=0)
+            self._wake(TRY_AGAIN)
+
+    # Transactions
+
+    def _transact(self, work: Callable[[], None]) -> None:
+        """Do work in a transaction, and tell the others once it is durable."""
+        self._after = []
+        try:
+            self._store.begin()
+            for settlement in self._unwritten:
+                self._settle(settlement)
+            work()
+            self._store.commit()
+        except BaseException:
+            self._store.rollback()
+            raise
+        self._unwritten.clear()
+        for tell in self._after:
+            tell()
+
+    def _handle_all(self, messages: list[Any]) -> None:
+        for message in messages:
+            self._handle(message)
+        self._serve()
+
+    def _one_by_one(self, messages: list[Any]) -> None:
+        """After a failed commit: let through what can be, and refuse or keep the rest."""
+        for message in messages:
+            try:
+                self._transact(partial(self._handle, message))
+            except StoreError:
+                self._give_up(message)
+        self._wake(TRY_AGAIN)
+
+    def _give_up(self, message: Any) -> None:
+        match message:
+            case Append(submissions):
+                for submission, receipt in submissions:
+                    self._refuse(submission, receipt, "store", "failed")
+            case Settled(settlements):  # the outcome is known and has to be written, as soon as that works
+                self._unwritten.extend(settlements)
+            case Begin(attempt, reply_to):
+                _tell(reply_to, Withdrawn(attempt))
+            case _:
+                log.error("outbox.dropped", message_type=type(message).__name__)
+
+    def _handle(self, message: Any) -> None:
+        match message:
+            case Append(submissions):
+                for submission, receipt in submissions:
+                    self._append(submission, receipt)
+            case Want(channel):
+                self._wants[channel] = message
+                self._stirred.add(channel)
+            case Begin(attempt, reply_to):
+                begun = self._store.start(attempt)
+                self._later(_tell, reply_to, Begun(attempt) if begun else Withdrawn(attempt))
+            case Settled(settlements):
+                for settlement in settlements:
+                    self._settle(settlement)
+            case AddRoutes(seq, routes, order_key):
+                added = self._store.add_routes(seq, routes, order_key)
+                self._stirred.update(route.channel for route in added)
+                self._later(self._rerouted, seq, [route.channel for route in added])
+            case Diverted():
+                self._divert(message)
+            case _:
+                self.ctx.unhandled(message)
+
+    def _later(self, tell: Callable[..., None], *args: Any) -> None:
+        """Tell somebody once the transaction is durable."""
+        self._after.append(partial(tell, *args))
+
+    # Accepting
+
+    def _append(self, submission: Submission, receipt: Receipt | None) -> None:
+        match self._store.append(submission, self._now()):
+            case Conflict():
+                self._later(self._refuse, submission, receipt, "conflict", "conflict")
+            case Accepted(seq, True):
+                self._later(self._repeated, submission.sealed.event, seq, receipt)
+            case Accepted(seq):
+                channels = [route.channel for route in submission.routes]
+                self._stirred.update(channels)
+                self._later(self._accepted, submission.sealed.event, seq, channels, receipt)
+                for channel in self._diverted.intersection(channels):
+                    event = submission.sealed.event
+                    self._later(self._fall_back, Fallback(seq, event, channel))
+
+    def _accepted(
+        self, event: NotificationEvent, seq: int, channels: list[str], receipt: Receipt | None
+    ) -> None:
+        self._telemetry.count_event(event.event_type, "accepted" if channels else "suppressed")
+        log.info("event.accepted", event_id=event.event_id, event_type=event.event_type, channels=channels)
+        if receipt is not None:
+            self._receipts[seq] = receipt
+        self._rerouted(seq, channels, receipt)
+
+    def _rerouted(self, seq: int, channels: list[str], receipt: Receipt | None = None) -> None:
+        for channel in channels:
+            self._telemetry.channel(channel).pending.inc()
+        receipt = receipt or self._receipts.get(seq)
+        if receipt is not None:
+            receipt.accept(channels)
+
+    def _repeated(self, event: NotificationEvent, seq: int, receipt: Receipt | None) -> None:
+        self._telemetry.count_event(event.event_type, "duplicate")
+        if receipt is None:
+            return
+        results = self._store.results(seq)
+        receipt.accept(list(results), duplicate=True)
+        for result in results.values():
+            if result is not None:
+                receipt.settle(result)
+        if receipt.open:
+            leader = self._receipts.setdefault(seq, receipt)
+            if leader is not receipt:
+                receipt.follow(leader)
+
+    def _refuse(self, submission: Submission, receipt: Receipt | None, reason: str, result: str) -> None:
+        event = submission.sealed.event
+        self._telemetry.count_event(event.event_type, result)
+        log.error("event.refused", event_id=event.event_id, event_type=event.event_type, reason=reason)
+        if receipt is not None:
+            receipt.refuse(reason)
+
+    # Handing out
+
+    def _serve(self) -> None:
+        """Give deliveries to the channels that want some and may have got some."""
+        for channel in self._stirred.intersection(self._wants):
+            want = self._wants[channel]
+            fetch = want.fetch
+            found = self._store.fetch(channel, fetch.limit, fetch.chain, fetch.held, self._now())
+            if found:
+                del self._wants[channel]
+                self._later(_tell, want.reply_to, Deliver(found))
+        self._stirred.clear()
+        due = [at for channel in self._wants if (at := self._store.next_due(channel)) is not None]
+        if due:
+            self._wake(max(0.0, min(due) - self._now()))
+
+    def _divert(self, order: Diverted) -> None:
+        if not order.on:
+            self._diverted.discard(order.channel)
+            return
+        self._diverted.add(order.channel)
+        rows = self._store.pending(order.channel, order.after, SLICE)
+        for _, seq in rows:
+            self._later(self._fall_back, Fallback(seq, self._store.event(seq), order.channel))
+        if len(rows) == SLICE:
+            self._later(_tell, self.ctx.ref, Diverted(order.channel, True, rows[-1][0]))
+
+    def _fall_back(self, fallback: Fallback) -> None:
+        if router := self.ctx.lookup("router"):
+            _tell(router, fallback)
+
+    # Settling
+
+    def _settle(self, settlement: Settlement) -> None:
+        stands = self._store.settle(settlement, self._now())
+        if stands is not None:
+            self._stirred.add(settlement.delivery.channel)
+            self._later(self._settled, settlement, stands, self._now())
+
+    def _settled(self, settlement: Settlement, stands: Stands, now: float) -> None:
+        delivery, verdict = settlement.delivery, settlement.verdict
+        metrics = self._telemetry.channel(delivery.channel)
+        fields = {
+            "event_id": delivery.event.event_id,
+            "delivery_id": delivery.id,
+            "channel": delivery.channel,
+            "attempt": stands.attempts,
+        }
+        if stands.state < State.DONE:
+            reason = Reason.CRASHED if not isinstance(verdict, Again) else verdict.reason
+            metrics.retries[reason].inc()
+            delay = verdict.delay if isinstance(verdict, Again) else 0.0
+            detail = "" if isinstance(verdict, Done) else verdict.detail
+            log.warning("delivery.retry", **fields, reason=reason, delay_seconds=round(delay, 3), error=detail)
+            return
+        metrics.pending.dec()
+        metrics.deliveries[stands.state.public].inc()
+        result = _result(settlement, stands, now)
+        if isinstance(verdict, Done):
+            metrics.delivery_seconds.observe(max(0.0, now - delivery.accepted))
+            log.info("delivery.delivered", **fields, milliseconds=result.delivery_time_ms)
+        else:
+            metrics.dead.inc()
+            log.error("delivery.dead", **fields, reason=result.reason, error=result.error)
+            self._fall_back(Fallback(stands.seq, delivery.event, delivery.channel))
+        if (receipt := self._receipts.get(stands.seq)) is not None:
+            receipt.settle(result)
+
+    # Time
+
+    def _now(self) -> float:
+        """Return Unix seconds that never go back: the wall clock is read once per incarnation."""
+        return self._anchor + self.ctx.clock.now()
+
+    def _wake(self, seconds: float) -> None:
+        self.ctx.wake_at("serve", self.ctx.clock.now() + seconds)
+
+
+def _result(settlement: Settlement, stands: Stands, now: float) -> DeliveryResult:
+    delivery, verdict = settlement.delivery, settlement.verdict
+    done = isinstance(verdict, Done)
+    return DeliveryResult(
+        notification_id=delivery.event.event_id,
+        channel=delivery.channel,
+        success=done,
+        error=None if isinstance(verdict, Done) else f"{verdict.reason}: {verdict.detail}".removesuffix(": "),
+        retry_count=max(0, stands.attempts - 1),
+        delivery_time_ms=round(max(0.0, now - delivery.accepted) * 1000),
+        reason=Reason.DELIVERED if isinstance(verdict, Done) else verdict.reason,
+        receipt=verdict.receipt if isinstance(verdict, Done) else None,
+    )
+
+
+def _tell(ref: Ref, message: object) -> None:
+    """Tell an actor that may have stopped; then its work is found in the store at the next start."""
+    with suppress(pykka.ActorDeadError):
+        ref.tell(message)

@@ -1,0 +1,151 @@
+"""The receipt: what a sender may wait for, from any thread or any event loop."""
+
+import asyncio
+import threading
+import time
+import weakref
+from collections.abc import Callable, Generator
+from typing import Any
+
+from knell.messages import DeliveryResult, Reason
+
+
+class Receipt:
+    """The promise about one event.
+
+    Attributes:
+        id: the notification id, which is the event's id.
+        refused: why it was not accepted: invalid, mailbox_full, conflict, store, stopped; None while it may be.
+        duplicate: whether an event with this id had been accepted before.
+    """
+
+    def __init__(self, event_id: str) -> None:
+        self.id = event_id
+        self.refused: str | None = None
+        self.duplicate = False
+        self._durable = False
+        self._results: dict[str, DeliveryResult | None] = {}
+        self._changed = threading.Condition()
+        self._callbacks: list[Callable[[], None]] = []
+        self._leader: Receipt | None = None
+        self._followers: weakref.WeakSet[Receipt] = weakref.WeakSet()
+
+    def accepted(self, timeout: float | None = None) -> bool:
+        """Wait until the event is durable; False when it was refused, or after `timeout` seconds."""
+        self._wait(lambda: self._decided, timeout)
+        return self._durable
+
+    def results(self, timeout: float | None = None) -> list[DeliveryResult]:
+        """Wait until every channel is done; return one result per channel, in routing order.
+
+        After `timeout` seconds the channels that are not done are in it with `success=False` and the error
+        "pending": their deliveries go on. A refused event has no results.
+        """
+        self._wait(lambda: self._finished, timeout)
+        with self._changed:
+            return [result or self._pending(channel) for channel, result in self._results.items()]
+
+    async def wait(self, timeout: float | None = None) -> bool:
+        """Do as `accepted` does, in asyncio."""
+        await self._wait_async(lambda: self._decided, timeout)
+        return self._durable
+
+    def __await__(self) -> Generator[Any, None, list[DeliveryResult]]:
+        """Do as `results` does, in asyncio."""
+        yield from self._wait_async(lambda: self._finished, None).__await__()
+        return self.results(0)
+
+    def __repr__(self) -> str:
+        state = self.refused or ("accepted" if self._durable else "on its way")
+        return f"<Receipt {self.id}: {state}>"
+
+    # For the router and the outbox
+
+    def accept(self, channels: list[str], *, duplicate: bool = False) -> None:
+        """Note that the event is durable and goes to these channels."""
+
+        def change() -> None:
+            self._durable, self.duplicate = True, duplicate
+            for channel in channels:
+                self._results.setdefault(channel, None)
+
+        self._change(change)
+
+    def refuse(self, reason: str) -> None:
+        """Note that the event was not accepted."""
+
+        def change() -> None:
+            if not self._durable:
+                self.refused = reason
+
+        self._change(change)
+
+    def settle(self, result: DeliveryResult) -> None:
+        """Note the end of one delivery."""
+        self._change(lambda: self._results.__setitem__(result.channel, result))
+        for follower in self._followers:
+            follower.settle(result)
+
+    def follow(self, leader: "Receipt") -> None:
+        """Learn of what is still open from another receipt for the same event."""
+        self._leader = leader  # keeps it alive as long as somebody waits here
+        leader._followers.add(self)  # noqa: SLF001 - the same class
+
+    @property
+    def open(self) -> bool:
+        """Whether a delivery of it is not done."""
+        return not self._finished
+
+    # Waiting
+
+    @property
+    def _decided(self) -> bool:
+        return self._durable or self.refused is not None
+
+    @property
+    def _finished(self) -> bool:
+        return self.refused is not None or (self._durable and None not in self._results.values())
+
+    def _pending(self, channel: str) -> DeliveryResult:
+        return DeliveryResult(
+            notification_id=self.id, channel=channel, success=False, error="pending", reason=Reason.TIMEOUT
+        )
+
+    def _change(self, change: Callable[[], None]) -> None:
+        with self._changed:
+            change()
+            self._changed.notify_all()
+            callbacks = list(self._callbacks)
+        for callback in callbacks:
+            callback()
+
+    def _wait(self, done: Callable[[], bool], timeout: float | None) -> None:
+        deadline = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while not done():
+                remaining = None if deadline is None else deadline - time.monotonic()
+                if remaining is not None and remaining <= 0:
+                    return
+                self._changed.wait(remaining)
+
+    async def _wait_async(self, done: Callable[[], bool], timeout: float | None) -> None:
+        """Wait without blocking the loop: changes arrive by `call_soon_threadsafe`."""
+        loop = asyncio.get_running_loop()
+        changed = asyncio.Event()
+
+        def wake() -> None:
+            if not loop.is_closed():
+                loop.call_soon_threadsafe(changed.set)
+
+        with self._changed:
+            self._callbacks.append(wake)
+        try:
+            async with asyncio.timeout(timeout):
+                while not done():
+                    await changed.wait()
+                    changed.clear()
+        except TimeoutError:
+            return
+        finally:
+            with self._changed:
+                self._callbacks.remove(wake)

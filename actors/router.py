@@ -1,0 +1,104 @@
+"""The router: the address of the whole system. It checks, routes, and hands over to the outbox.
+
+Started after the outbox and the channels, stopped before them. It takes events that a host tells, events with
+a receipt, and deliveries that need a fallback. It owns nothing but its mailbox: a crash loses nothing, and an
+event that crashes it twice in a row is a dead letter.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+from knell.deliveries import Route
+from knell.errors import EventError
+from knell.events import NotificationEvent, Sealed, seal
+from knell.log import log
+from knell.store.contract import Submission
+
+from .behaviour import Behaviour
+from .context import Context
+from .mail import AddRoutes, Append, Fallback, Submit
+from .policy.routing import RoutingTable
+from .receipt import Receipt
+from .telemetry import Telemetry
+
+FALLBACK = "fallback for {}"
+"""The rule that is credited with a fallback delivery."""
+
+
+class Router(Behaviour):
+    """Routes events by one configuration's table.
+
+    Args:
+        fallbacks: for each channel, the channels to try when it cannot deliver.
+    """
+
+    most = 256
+
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        table: RoutingTable,
+        fallbacks: Mapping[str, tuple[str, ...]],
+        telemetry: Telemetry,
+    ) -> None:
+        super().__init__(ctx)
+        self._table = table
+        self._fallbacks = fallbacks
+        self._telemetry = telemetry
+
+    def on_receive(self, message: Any) -> Any:
+        """Take one message."""
+        self.on_batch([message])
+
+    def on_batch(self, messages: list[Any]) -> None:
+        """Route what has gathered, and hand it to the outbox at once."""
+        submissions: list[tuple[Submission, Receipt | None]] = []
+        for message in messages:
+            match message:
+                case Submit(sealed, receipt, key):
+                    submissions.append((self._route(sealed, key), receipt))
+                case Fallback():
+                    self._fall_back(message)
+                case _ if (sealed := self._seal(message)) is not None:
+                    submissions.append((self._route(sealed), None))
+                case _:
+                    self._telemetry.count_event("", "invalid")
+        if submissions and (outbox := self.ctx.lookup("outbox")):
+            outbox.tell(Append(tuple(submissions)))
+
+    def _seal(self, event: object) -> Sealed | None:
+        """Check what was told; there is nobody to tell about a mistake but the log."""
+        try:
+            return seal(event)
+        except EventError as error:
+            log.error("event.invalid", error=str(error), message_type=type(event).__name__)
+            return None
+
+    def _route(self, sealed: Sealed, key: str = "") -> Submission:
+        event = sealed.event
+        decision = self._table.decide(event)
+        for channel, reason in decision.suppressed.items():
+            self._telemetry.channel(channel).suppressed[reason].inc()
+        if not decision.routes:
+            log.info(
+                "event.suppressed",
+                event_id=event.event_id,
+                event_type=event.event_type,
+                reasons=dict(decision.suppressed),
+            )
+        suppressed = {channel: str(reason) for channel, reason in decision.suppressed.items()}
+        return Submission(sealed, decision.routes, key or event.event_id, order_key(event), suppressed)
+
+    def _fall_back(self, fallback: Fallback) -> None:
+        wanted = self._fallbacks.get(fallback.channel, ())
+        rule = FALLBACK.format(fallback.channel)
+        routes = tuple(Route(name, rule) for name in self._table.open_to(fallback.event, wanted))
+        if routes and (outbox := self.ctx.lookup("outbox")):
+            outbox.tell(AddRoutes(fallback.seq, routes, order_key(fallback.event)))
+
+
+def order_key(event: NotificationEvent) -> str:
+    """Return what a channel keeps in order: the job an event belongs to; empty when it names none."""
+    job = event.metadata.get("job_id")
+    return str(job) if isinstance(job, str | int) else ""

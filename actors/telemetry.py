@@ -1,0 +1,169 @@
+"""The metrics of one system: the whole table of the contract, section 6, in one place.
+
+Children of labelled metrics are made once, when a channel is known, so that every series exists at 0 and the
+hot path looks nothing up. What actors know about themselves is read at scrape time, not sent.
+"""
+
+from collections.abc import Iterable, Iterator
+from importlib.metadata import PackageNotFoundError, version
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
+from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.registry import Collector
+
+from knell.events import EventType
+from knell.messages import DeliveryState, Reason
+
+from .cell import Cell
+from .orders import ActorEvent
+from .policy.breaker import Phase
+from .policy.routing import Suppressed
+
+BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 300, 3600)
+"""Seconds; up to an hour, so that deliveries which waited for a provider are told apart."""
+
+SIZES = (1, 2, 5, 10, 20, 50, 100)
+
+RESULTS = ("accepted", "suppressed", "duplicate", "conflict", "invalid", "overflow", "failed")
+"""What became of an event that was told: `suppressed` is accepted with no channel to go to, `failed` was
+refused because it could not be made durable."""
+
+_FINAL = (DeliveryState.DONE, DeliveryState.DEAD, DeliveryState.EXPIRED, DeliveryState.CANCELLED)
+_OTHER = "other"
+_TYPES = frozenset(EventType)
+
+
+class ChannelMetrics:
+    """The series of one channel."""
+
+    def __init__(self, metrics: "Telemetry", name: str) -> None:
+        self.deliveries = {
+            state: metrics.deliveries.labels(name, "delivered" if state is DeliveryState.DONE else state)
+            for state in _FINAL
+        }
+        self.attempts = {reason: metrics.attempts.labels(name, reason) for reason in Reason}
+        self.retries = {reason: metrics.retries.labels(name, reason) for reason in Reason}
+        self.suppressed = {reason: metrics.suppressed.labels(name, reason) for reason in Suppressed}
+        self.transitions = {phase: metrics.transitions.labels(name, phase) for phase in Phase}
+        self.delivery_seconds = metrics.delivery_seconds.labels(name)
+        self.attempt_seconds = metrics.attempt_seconds.labels(name)
+        self.limited = metrics.limited.labels(name)
+        self.batch_size = metrics.batch_size.labels(name)
+        self.segments = metrics.segments.labels(name)
+        self.pending = metrics.pending.labels(name)
+        self.dead = metrics.dead.labels(name)
+        self._circuit = {phase: metrics.circuit.labels(name, phase) for phase in Phase}
+        self.circuit(Phase.CLOSED)
+
+    def circuit(self, phase: Phase) -> None:
+        """Show the breaker's state."""
+        for other, gauge in self._circuit.items():
+            gauge.set(other is phase)
+
+
+class Telemetry(Collector):
+    """All metrics of one system, in a registry of the host's choice."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.registry = registry
+        self.root: Cell | None = None
+
+        def counter(name: str, text: str, *labels: str) -> Counter:
+            return Counter(name, text, labels, registry=registry)
+
+        def gauge(name: str, text: str, *labels: str) -> Gauge:
+            return Gauge(name, text, labels, registry=registry)
+
+        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+            return Histogram(name, text, ["channel"], buckets=buckets, registry=registry)
+
+        self.events = counter("knell_events_total", "Events told, by result.", "event_type", "result")
+        self.deliveries = counter(
+            "knell_deliveries_total", "Deliveries that ended, by outcome.", "channel", "outcome"
+        )
+        self.attempts = counter(
+            "knell_attempts_total", "Attempts that ended, by reason.", "channel", "reason"
+        )
+        self.retries = counter(
+            "knell_retries_total", "Deliveries put back for another attempt.", "channel", "reason"
+        )
+        self.suppressed = counter(
+            "knell_suppressed_total", "Events a channel did not get, by reason.", "channel", "reason"
+        )
+        self.transitions = counter(
+            "knell_circuit_transitions_total", "Changes of a circuit breaker.", "channel", "to"
+        )
+        self.limited = counter(
+            "knell_rate_limit_wait_seconds_total", "Time messages waited for a rate limit.", "channel"
+        )
+        self.segments = counter("knell_sms_segments_total", "SMS segments sent.", "channel")
+        self.cost = counter("knell_sms_cost_total", "Cost of SMS sent.", "channel", "currency")
+        self.restarts = counter("knell_actor_restarts_total", "Restarts of an actor.", "actor")
+        self.delivery_seconds = histogram("knell_delivery_seconds", "From acceptance to delivery.", BUCKETS)
+        self.attempt_seconds = histogram("knell_attempt_seconds", "Duration of one attempt.", BUCKETS)
+        self.batch_size = histogram("knell_batch_size", "Deliveries in one message.", SIZES)
+        self.pending = gauge("knell_pending", "Deliveries accepted and not finished.", "channel")
+        self.dead = gauge("knell_dead_letters", "Deliveries given up and kept.", "channel")
+        self.circuit = gauge("knell_circuit_state", "1 for the breaker's state.", "channel", "state")
+        self.reload_ok = gauge(
+            "knell_config_last_reload_successful", "Whether the last configuration was taken over."
+        )
+        self.reloaded_at = gauge(
+            "knell_config_last_reload_success_timestamp_seconds", "When a configuration was last taken over."
+        )
+        self.build = Info("knell_build", "Version of knell.", registry=registry)
+        self.build.info({"version": _version()})
+        self._events = {
+            (event_type, result): self.events.labels(event_type, result)
+            for event_type in (*EventType, _OTHER)
+            for result in RESULTS
+        }
+        self._channels: dict[str, ChannelMetrics] = {}
+        registry.register(self)
+
+    def channel(self, name: str) -> ChannelMetrics:
+        """Return the series of a channel; they exist from the first call on."""
+        if name not in self._channels:
+            self._channels[name] = ChannelMetrics(self, name)
+        return self._channels[name]
+
+    def count_event(self, event_type: str, result: str) -> None:
+        """Count an event that was told; a type that is not the specification's counts as `other`."""
+        self._events[event_type if event_type in _TYPES else _OTHER, result].inc()
+
+    def observe(self, event: ActorEvent) -> None:
+        """Count restarts; every actor has its series from its first start."""
+        if event.kind in {"started", "restarted"}:
+            self.restarts.labels(event.actor).inc(event.kind == "restarted")
+
+    def collect(self) -> Iterable[Metric]:
+        """Read the actors; nothing is sent to them for it."""
+        depth = GaugeMetricFamily("knell_mailbox_depth", "Messages that wait.", labels=["actor"])
+        up = GaugeMetricFamily("knell_actor_up", "Whether an actor serves messages.", labels=["actor"])
+        for cell in _tree(self.root):
+            depth.add_metric([cell.path], cell.mailbox.depth)
+            up.add_metric([cell.path], cell.up)
+        return [depth, up]
+
+    def close(self) -> None:
+        """Leave the registry as it was before."""
+        for collector in [
+            *(value for value in vars(self).values() if isinstance(value, Counter | Gauge | Histogram | Info)),
+            self,
+        ]:
+            self.registry.unregister(collector)
+
+
+def _tree(cell: Cell | None) -> Iterator[Cell]:
+    if cell is None:
+        return
+    for child in list(cell.children.values()):
+        yield child
+        yield from _tree(child)
+
+
+def _version() -> str:
+    try:
+        return version("knell")
+    except PackageNotFoundError:  # run from a checkout without being installed
+        return "unknown"
