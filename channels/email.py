@@ -11,7 +11,8 @@ from knell.events import EventType
 from knell.ids import uuid7
 from knell.messages import Delivered, FormattedMessage, HealthStatus, Outcome, Reason, Rejected, Retry
 
-from ..config.schema import ChannelConfig, Flag
+from ..config.schema import ChannelConfig
+from ..config.values import Flag
 from .base import Channel
 from .mail import Letterhead, compose
 from .mail_headers import Mailbox
@@ -23,6 +24,9 @@ from .tally import Tally, listed
 IMPLICIT_TLS_PORT = 465
 """Where TLS comes before SMTP (RFC 8314, section 3.3)."""
 
+HOST = r"^[\w.\-]+$|^[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*$"
+"""A name, an IPv4 or an IPv6 address, and no port."""
+
 GREYLIST_SECONDS = 300.0
 """Wait after a 450 or 451 for a recipient: servers that greylist want some minutes (Postgrey's default)."""
 
@@ -32,29 +36,31 @@ def _is_mailbox(text: str) -> str:
     return text
 
 
-def _several(value: object) -> object:
+def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
 Address = Annotated[str, AfterValidator(_is_mailbox)]
-Addresses = Annotated[list[Address], BeforeValidator(_several)]
+Addresses = Annotated[list[Address], BeforeValidator(_listed, json_schema_input_type=Address | list[Address])]
 
 
 class EmailConfig(ChannelConfig):
     """The section of an e-mail channel (specification, "EmailChannel")."""
 
-    smtp_server: str = Field(pattern=r"^[\w.\-]+$|^[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*$")
-    smtp_port: int = Field(587, ge=1, le=65535, description="465 means TLS from the start")
-    use_tls: Flag = Field(True, description="STARTTLS, or TLS from the start on port 465; never less")
-    ca_file: str = Field("", description="PEM file of the authorities to trust instead of the system's")
-    sender: Address = Field(alias="from")
-    username: SecretStr = SecretStr("")
-    password: SecretStr = SecretStr("")
-    to: Addresses = Field([])
-    cc: Addresses = Field([])
-    bcc: Addresses = Field([])
-    subject_prefix: str = Field("", max_length=50, pattern=r"^[^\x00-\x1f\x7f]*$")
-    concurrency: int = Field(4, ge=1, le=100, description="most connections to the server")
+    smtp_server: str = Field(pattern=HOST, description="host name or address of the mail server")
+    smtp_port: int = Field(default=587, ge=1, le=65535, description="465 means TLS from the start")
+    use_tls: Flag = Field(default=True, description="STARTTLS, or on port 465 TLS from the start; never less")
+    ca_file: str = Field(default="", description="PEM file of the authorities to trust, not the system's")
+    sender: Address = Field(alias="from", description="who the mails come from: a@b.c or Name <a@b.c>")
+    username: SecretStr = Field(
+        default=SecretStr(""), description="login at the mail server; none when absent"
+    )
+    password: SecretStr = Field(default=SecretStr(""), description="password of the login")
+    to: Addresses = Field(default=[], description="receivers")
+    cc: Addresses = Field(default=[], description="receivers of a copy")
+    bcc: Addresses = Field(default=[], description="receivers of a copy whom the others do not see")
+    subject_prefix: str = Field(default="", max_length=50, description="put before every subject")
+    concurrency: int = Field(default=4, ge=1, le=100, description="most connections to the mail server")
 
     @model_validator(mode="after")
     def _is_complete(self) -> Self:
@@ -125,17 +131,24 @@ class EmailChannel(Channel):
             except Stale:
                 continue  # the pool has one dead connection less; a new one is never stale
 
+    @property
+    def encryption(self) -> Encryption:
+        """How the connections are protected."""
+        if not self.config.use_tls:
+            return Encryption.NONE
+        implicit = self.config.smtp_port == IMPLICIT_TLS_PORT
+        return Encryption.IMPLICIT if implicit else Encryption.STARTTLS
+
     async def _connect(self) -> Connection:
         config = self.config
-        encryption = Encryption.NONE
-        if config.use_tls:
-            encryption = Encryption.IMPLICIT if config.smtp_port == IMPLICIT_TLS_PORT else Encryption.STARTTLS
-            self._context = self._context or await asyncio.to_thread(_trust, config.ca_file)
         username, password = config.username.get_secret_value(), config.password.get_secret_value()
         if username and not config.use_tls and self.http.security.require_tls:
-            detail = "username without TLS: set use_tls: true, or security.require_tls: false"
+            detail = "a login without TLS: set use_tls: true, or security.require_tls: false"
             raise Failed(Rejected(Reason.CONFIGURATION, detail))
-        server = Server(config.smtp_server, config.smtp_port, encryption, self._context, username, password)
+        if config.use_tls and self._context is None:
+            self._context = await asyncio.to_thread(_trust, config.ca_file)
+        host, port = config.smtp_server, config.smtp_port
+        server = Server(host, port, self.encryption, self._context, username, password)
         return await Connection.open(server)
 
     def validate_config(self) -> list[str]:

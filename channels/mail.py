@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 from email.utils import format_datetime
 from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, cast
 from urllib.parse import quote
 
 from knell.messages import Attachment, FormattedMessage, MessageFormat
@@ -81,7 +81,7 @@ def compose(
         message_id: from `Letterhead.message_id`.
         now: value of `Date`; the present when absent.
     """
-    subject = unstructured(letterhead.subject_prefix + subject_of(message))
+    subject = unstructured(f"{letterhead.subject_prefix} {subject_of(message)}")
     fields = [
         letterhead.fields,
         f"Subject: {subject}\r\n",
@@ -106,7 +106,7 @@ def _event_fields(letterhead: Letterhead, message: FormattedMessage) -> Iterable
     if types := dict.fromkeys(str(event.get("event_type", "")) for event in events):
         listed = ",\r\n ".join(map(unstructured, types))
         yield f"X-NecroCode-Event: {listed}\r\n"
-    jobs = {str(event["metadata"]["job_id"]) for event in events if _has_job(event)}
+    jobs = {job for event in events if (job := _job(event))}
     if len(jobs) == 1:
         # Nobody ever sent the root: programs group mails that name the same ancestor all the same.
         root = letterhead.message_id(f"job-{_hashed(jobs.pop())}")
@@ -123,9 +123,9 @@ def _events(message: FormattedMessage) -> list[Mapping[str, Any]]:
     return [event for event in found if isinstance(event, Mapping)]
 
 
-def _has_job(event: Mapping[str, Any]) -> bool:
-    metadata = event.get("metadata")
-    return isinstance(metadata, Mapping) and metadata.get("job_id") not in {None, ""}
+def _job(event: Mapping[str, Any]) -> str:
+    metadata: Any = event.get("metadata")
+    return str(cast("dict[str, Any]", metadata).get("job_id") or "") if isinstance(metadata, dict) else ""
 
 
 def _body(message: FormattedMessage) -> bytes:

@@ -36,9 +36,9 @@ GO_AHEAD = 354
 class Encryption(Enum):
     """How a connection is protected; nothing is ever negotiated down."""
 
-    NONE = "none"
-    STARTTLS = "starttls"
-    IMPLICIT = "implicit"
+    NONE = "no TLS"
+    STARTTLS = "STARTTLS"
+    IMPLICIT = "TLS"
 
 
 @dataclass(frozen=True)

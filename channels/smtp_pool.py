@@ -1,7 +1,7 @@
 """Kept connections to one mail server: opening one costs more round trips than a mail."""
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
 
 from .smtp import Connection
@@ -36,7 +36,7 @@ class Pool:
         self._closed = False
 
     @asynccontextmanager
-    async def connection(self) -> AsyncIterator[Connection]:
+    async def connection(self) -> AsyncGenerator[Connection, None]:
         """Lend a connection; it is kept afterwards if it is still usable.
 
         Raises:

@@ -2,7 +2,7 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, cast
 
 
 @dataclass(slots=True)
@@ -63,7 +63,9 @@ def listed(reasons: Mapping[str, str]) -> str:
     return "; ".join(f"{recipient}: {why}" for recipient, why in reasons.items())
 
 
-def _texts(found: object) -> dict[str, str]:
-    if isinstance(found, Mapping):
-        return {str(recipient): str(said) for recipient, said in found.items()}
-    return {str(recipient): "" for recipient in found} if isinstance(found, list | tuple) else {}
+def _texts(found: Any) -> dict[str, str]:
+    if isinstance(found, dict):
+        return {str(recipient): str(said) for recipient, said in cast("dict[str, Any]", found).items()}
+    if isinstance(found, list):
+        return {str(recipient): "" for recipient in cast("list[str]", found)}
+    return {}

@@ -2,8 +2,8 @@
 
 from datetime import UTC, datetime
 from email import message_from_bytes, policy
-from email.message import EmailMessage
-from typing import Any, cast
+from email.message import EmailMessage, MIMEPart
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -27,7 +27,12 @@ ANY_TEXT = st.text(st.characters(exclude_categories=[]), max_size=300) | st.text
 
 def event(**changes: Any) -> NotificationEvent:
     """Return an event of a failed job."""
-    facts = {"event_type": "job_failed", "source": "test", "title": "nightly failed", **changes}
+    facts: dict[str, Any] = {
+        "event_type": "job_failed",
+        "source": "test",
+        "title": "nightly failed",
+        **changes,
+    }
     return NotificationEvent(**facts)
 
 
@@ -51,12 +56,12 @@ def composed(letterhead: Letterhead, message: FormattedMessage, now: datetime | 
 
 def read(mail: bytes) -> EmailMessage:
     """Parse a mail as a receiver does; every defect the parser finds is a failure."""
-    parsed = cast("EmailMessage", message_from_bytes(mail, policy=policy.default))
+    parsed = message_from_bytes(mail, policy=policy.default)
     assert [part.defects for part in parsed.walk() if part.defects] == []
     return parsed
 
 
-def words(part: EmailMessage | None) -> str:
+def words(part: MIMEPart | None) -> str:
     """Return what a text part says, with its line ends as LF."""
     assert part is not None
     return str(part.get_content()).replace("\r\n", "\n")
@@ -231,7 +236,7 @@ def test_where_the_subject_comes_from(message: FormattedMessage, subject: str) -
 
 def test_the_prefix_stands_before_the_subject() -> None:
     """`subject_prefix` of the configuration marks every mail."""
-    marked = Letterhead(Mailbox("knell@example.com"), subject_prefix="[staging] ")
+    marked = Letterhead(Mailbox("knell@example.com"), subject_prefix="[staging]")
     assert read(composed(marked, html()))["Subject"] == "[staging] Job failed: nightly"
 
 
