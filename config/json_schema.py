@@ -28,9 +28,8 @@ def json_schema(models: Mapping[str, type[ChannelConfig]]) -> Schema:
     Args:
         models: every channel type with the model of its section.
     """
-    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [
-        (model, "validation") for model in (NotificationConfig, *models.values())
-    ]
+    every: list[type[BaseModel]] = [NotificationConfig, *models.values()]
+    wanted: list[tuple[type[BaseModel], JsonSchemaMode]] = [(model, "validation") for model in every]
     found, shared = models_json_schema(wanted, schema_generator=_Generator, ref_template="#/$defs/{model}")
     definitions: Schema = _tidy(shared["$defs"])
     own = {model: definitions[ref["$ref"].rpartition("/")[2]] for (model, _), ref in found.items()}

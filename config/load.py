@@ -1,13 +1,16 @@
 """From files, or a mapping, to a checked configuration, with every problem at once."""
 
 import os
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from .layout import Layout
+from pydantic import BaseModel
+
+from .conceal import credentials, without
+from .layout import Layout, type_of
 from .problems import Problem, in_order, refuse
 from .references import likely_typos, reference_problems
 from .schema import NotificationConfig
@@ -110,9 +113,10 @@ def examine(
     problems += interpolation.problems
     config = _built(root, types, problems)
     problems += reference_problems(root)
+    secrets = credentials(_checked_by(root, types))
     if config is None or problems:
-        refuse(problems)
-    return Loaded(config, root, in_order([*interpolation.warnings, *likely_typos(root)]))
+        refuse(without(problems, secrets))
+    return Loaded(config, root, in_order(without([*interpolation.warnings, *likely_typos(root)], secrets)))
 
 
 def check(config: NotificationConfig) -> None:
@@ -172,3 +176,12 @@ def _built(root: Table, types: ChannelTypes, problems: list[Problem]) -> Notific
     config, found = validate(NotificationConfig, replace(root, entries=rest), "the settings", {})
     problems += found
     return config and config.model_copy(update={"channels": sections})
+
+
+def _checked_by(root: Table, types: ChannelTypes) -> Iterator[tuple[Node, type[BaseModel]]]:
+    """Return the parts of the settings, each with the model that knows its credentials."""
+    yield root, NotificationConfig
+    for name, section in entries(child(root, "channels")).items():
+        model = types.find(type_of(name, section))
+        if not isinstance(model, str):
+            yield section, model

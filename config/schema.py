@@ -35,6 +35,34 @@ from .values import (
     true_or_false,
 )
 
+__all__ = [
+    "CHANNEL_NAME",
+    "Backoff",
+    "BatchConfig",
+    "ChannelConfig",
+    "ChildConfig",
+    "CircuitBreakerConfig",
+    "Dedup",
+    "EventTypes",
+    "FilterExpression",
+    "Flag",
+    "Http",
+    "Locale",
+    "Names",
+    "Network",
+    "NotificationConfig",
+    "OpenChannelConfig",
+    "RateLimit",
+    "RetryPolicy",
+    "RoutingRule",
+    "Seconds",
+    "Security",
+    "Store",
+    "Strict",
+    "Supervision",
+    "Templates",
+]
+
 CHANNEL_NAME = r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$"
 
 

@@ -29,7 +29,7 @@ from .yaml_errors import in_plain_words
 
 MAX_BYTES = 1024 * 1024
 MAX_ALIASES = 64
-MAX_VALUES = 50_000
+MAX_VALUES = 20_000
 """Values in one file with every alias counted as what it stands for; 200 lines have about 150."""
 
 _LINE_BREAK = re.compile("\r\n|[\n\r\x85\u2028\u2029]")

@@ -5,17 +5,18 @@ No word about a hidden value comes from anything that saw it, unless the words h
 
 import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from .fields import is_secret, keys, model_at
+from .conceal import concealed
+from .fields import keys, model_at
 from .filter_places import filter_problems
 from .problems import Problem, did_you_mean
 from .secrets import dotted
-from .tree import Items, Leaf, Loc, Node, Origin, Table, child, find, kind, leaves, plain
+from .tree import Leaf, Loc, Node, Origin, Table, child, find, kind, leaves, plain
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -74,7 +75,7 @@ def validate(
     try:
         return model.model_validate({**plain(section), **extra}), []
     except ValidationError as error:
-        findings = _Findings(model, _concealed(section, model, ()), owner, extra)
+        findings = _Findings(model, section, owner, extra)
         told = findings.told(error, idle=idle)
         if not (told or idle or _unset(section)):
             told = [section.key.problem(f"not valid for {owner}")]
@@ -109,7 +110,7 @@ class _Found:
 class _Findings:
     def __init__(self, model: type[BaseModel], section: Table, owner: str, extra: Mapping[str, Any]) -> None:
         self.model = model
-        self.section = section
+        self.section = concealed(section, model)
         self.owner = owner
         self.extra = extra
         self.suggested: set[Loc] = set()
@@ -168,7 +169,7 @@ class _Findings:
         else:
             message, hint = self._words(node, first)
         at = node.at if path else node.key
-        hidden = isinstance(node, Leaf) and node.origin is Origin.SECRET
+        hidden = bool(path) and any(leaf.origin is Origin.SECRET for leaf in leaves(node))
         return [at.problem(message, hint, hidden=hidden)]
 
     def _words(self, node: Node, error: ErrorDetails) -> tuple[str, str]:
@@ -210,22 +211,6 @@ class _Findings:
 
 _ABOUT_KEYS = {"missing", "extra_forbidden"}
 _FILTERS = {"filters", "global_filters"}
-
-
-def _concealed(node: Node, model: type[BaseModel], path: Loc) -> Any:
-    """Mark the credentials that are written into a section, so that nothing shows them."""
-    match node:
-        case Table(entries):
-            inside = {key: _concealed(value, model, (*path, key)) for key, value in entries.items()}
-            return replace(node, entries=inside)
-        case Items(items):
-            return replace(
-                node, items=[_concealed(item, model, (*path, at)) for at, item in enumerate(items)]
-            )
-        case Leaf(origin=Origin.WRITTEN) if is_secret(model, path):
-            return replace(node, origin=Origin.SECRET)
-        case Leaf():
-            return node
 
 
 def _unset(node: Node) -> bool:
