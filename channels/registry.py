@@ -15,8 +15,6 @@ from .base import Channel
 ENTRY_POINTS = "knell.channels"
 """The entry point group in which other packages publish channel types."""
 
-_NOT_CHANNELS = {"base", "http", "fit", "registry", "guard"}
-
 
 def find(channel_type: str) -> type[Channel]:
     """Return the class of a channel type.
@@ -29,15 +27,14 @@ def find(channel_type: str) -> type[Channel]:
     module, colon, name = channel_type.partition(":")
     if colon:
         return _checked(channel_type, _attribute(channel_type, module, name))
-    if channel_type in builtin_types():
-        return _only_channel(channel_type, f"{__package__}.{channel_type}")
+    if channel_type in _modules() and (found := _channel_in(channel_type)):
+        return found
     raise ChannelError(f"unknown channel type {channel_type!r}; there are {', '.join(known_types())}")
 
 
 def builtin_types() -> list[str]:
-    """Return the channel types that come with knell."""
-    folder = import_module(__package__ or "").__path__
-    return sorted(found.name for found in iter_modules(folder) if found.name not in _NOT_CHANNELS)
+    """Return the channel types that come with knell; this imports them all."""
+    return [name for name in _modules() if _channel_in(name)]
 
 
 def known_types() -> list[str]:
@@ -52,16 +49,24 @@ def _attribute(channel_type: str, module: str, name: str) -> object:
         raise ChannelError(f"channel type {channel_type!r}: {error}") from error
 
 
-def _only_channel(channel_type: str, module_name: str) -> type[Channel]:
-    module = import_module(module_name)
-    classes = [
-        item
-        for item in vars(module).values()
-        if inspect.isclass(item) and issubclass(item, Channel) and item.__module__ == module.__name__
-    ]
-    if len(classes) != 1:
-        raise ChannelError(f"channel type {channel_type!r}: expected one Channel class, found {len(classes)}")
-    return classes[0]
+def _modules() -> list[str]:
+    return sorted(found.name for found in iter_modules(import_module(__package__ or "").__path__))
+
+
+def _channel_in(name: str) -> type[Channel] | None:
+    """Return the channel class that a module of this folder defines, if it defines one."""
+    module = import_module(f"{__package__}.{name}")
+    return next(
+        (
+            item
+            for item in vars(module).values()
+            if inspect.isclass(item)
+            and issubclass(item, Channel)
+            and item.__module__ == module.__name__
+            and not inspect.isabstract(item)
+        ),
+        None,
+    )
 
 
 def _checked(channel_type: str, found: object) -> type[Channel]:
