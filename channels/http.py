@@ -95,7 +95,6 @@ class Http:
 
     def __init__(self, security: Security) -> None:
         self.security = security
-        self.security = security
         self._guard = Guard(security)
         self._resolver: GuardedResolver | None = None
         self._session: ClientSession | None = None
