@@ -1,0 +1,159 @@
+"""How much one rendering may do, whatever its template asks for.
+
+Jinja's sandbox stops a template from reaching out, not from running for ever or filling the memory. Every
+loop, macro, block and included template is charged here by the number of its syntax nodes, every text that
+is built by its length: no clock is involved, so the same template always ends at the same place.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from functools import wraps
+from itertools import islice
+from typing import Any
+
+from jinja2 import TemplateRuntimeError, nodes
+from jinja2.exceptions import TemplateSyntaxError
+from jinja2.visitor import NodeVisitor
+
+from .wording import ENGLISH, Catalog
+
+MAX_STEPS = 500_000
+"""Syntax nodes one rendering may execute: some 0.1 s; the largest built-in digest takes 3 % of it."""
+
+MAX_CHARS = 16 * 1024 * 1024
+"""Characters one rendering may build on its way: events are at most 1 MiB, a digest holds several."""
+
+MAX_OUTPUT = 8 * 1024 * 1024
+"""Characters one rendering may yield."""
+
+
+class _Allowance:
+    __slots__ = ("catalog", "chars", "steps")
+
+    def __init__(self, catalog: Catalog) -> None:
+        self.catalog = catalog
+        self.steps = MAX_STEPS
+        self.chars = MAX_CHARS
+
+
+_IDLE = _Allowance(ENGLISH)
+_CURRENT: ContextVar[_Allowance] = ContextVar("knell_rendering", default=_IDLE)
+
+
+@contextmanager
+def metered(catalog: Catalog) -> Iterator[None]:
+    """Give the code inside a fresh allowance and a language."""
+    token = _CURRENT.set(_Allowance(catalog))
+    try:
+        yield
+    finally:
+        _CURRENT.reset(token)
+
+
+def current_catalog() -> Catalog:
+    """Return the words of the language being rendered."""
+    return _CURRENT.get().catalog
+
+
+def spend_steps(steps: int = 1) -> None:
+    """Charge for work.
+
+    Raises:
+        TemplateRuntimeError: nothing is left.
+    """
+    allowance = _CURRENT.get()
+    if allowance is not _IDLE:
+        allowance.steps -= steps
+        if allowance.steps < 0:
+            raise TemplateRuntimeError(f"the template does too much: more than {MAX_STEPS} steps")
+
+
+def spend_chars(text: str, times: int = 1) -> str:
+    """Charge for a text, and return it.
+
+    Raises:
+        TemplateRuntimeError: nothing is left.
+    """
+    allowance = _CURRENT.get()
+    if allowance is not _IDLE:
+        allowance.chars -= len(text) * times
+        if allowance.chars < 0:
+            raise TemplateRuntimeError(f"the template builds too much text: more than {MAX_CHARS} characters")
+    return text
+
+
+def spend_loop(items: Iterable[Any], weight: int) -> list[Any]:
+    """Charge for a whole loop before its first turn, and return what it runs over."""
+    taken = list(islice(items, MAX_STEPS + 1))
+    spend_steps(len(taken) * weight)
+    return taken
+
+
+def collect(chunks: Iterable[str]) -> str:
+    """Join what a template yields, and stop it when it yields too much."""
+    parts: list[str] = []
+    room = MAX_OUTPUT
+    for chunk in chunks:
+        room -= len(chunk)
+        if room < 0:
+            raise TemplateRuntimeError(f"the template writes too much: more than {MAX_OUTPUT} characters")
+        parts.append(chunk)
+    return "".join(parts)
+
+
+def charged(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Make a filter pay for the texts it reads and returns."""
+
+    @wraps(function)
+    def paying(*args: Any, **kwargs: Any) -> Any:
+        for argument in args:
+            if isinstance(argument, str):
+                spend_chars(argument)
+        result = function(*args, **kwargs)
+        return spend_chars(result) if isinstance(result, str) else result
+
+    return paying
+
+
+class Metering(NodeVisitor):
+    """Put the charges into a template's syntax tree."""
+
+    def visit_For(self, node: nodes.For) -> None:  # noqa: N802 - jinja2 names visitors after node classes
+        """Charge a loop by its length times its body."""
+        if node.recursive:
+            raise TemplateSyntaxError("recursive loops are not available in templates", node.lineno)
+        weight = _weight(node.body)
+        self.generic_visit(node)
+        node.iter = _call("spend_loop", [node.iter, nodes.Const(weight)], node.lineno)
+
+    def visit_Macro(self, node: nodes.Macro) -> None:  # noqa: N802 - see above
+        """Charge a macro by its body, at every call."""
+        self._charge_body(node)
+
+    def visit_CallBlock(self, node: nodes.CallBlock) -> None:  # noqa: N802 - see above
+        """Charge the body of a call block, at every call of `caller`."""
+        self._charge_body(node)
+
+    def visit_Block(self, node: nodes.Block) -> None:  # noqa: N802 - see above
+        """Charge a block, which `self.name()` can run again and again."""
+        self._charge_body(node)
+
+    def visit_ScopedEvalContextModifier(self, node: nodes.ScopedEvalContextModifier) -> None:  # noqa: N802
+        """Refuse to switch the escaping off."""
+        raise TemplateSyntaxError("autoescape cannot be changed in templates", node.lineno)
+
+    def _charge_body(self, node: nodes.Macro | nodes.CallBlock | nodes.Block) -> None:
+        weight = _weight(node.body)
+        self.generic_visit(node)
+        charge = _call("spend_steps", [nodes.Const(weight)], node.lineno)
+        node.body.insert(0, nodes.ExprStmt(charge, lineno=node.lineno))
+
+
+def _weight(body: list[nodes.Node]) -> int:
+    return 1 + sum(1 for part in body for _ in part.find_all(nodes.Node))
+
+
+def _call(name: str, arguments: list[nodes.Expr], lineno: int) -> nodes.Call:
+    call = nodes.Call(nodes.EnvironmentAttribute(name), arguments, [], None, None)
+    return call.set_lineno(lineno)
