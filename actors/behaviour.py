@@ -59,9 +59,11 @@ class Behaviour:
 
     Class attributes:
         most: how many waiting messages `on_batch` takes at once; 1 = `on_receive` only.
+        finishes: whether it handles what waits in its mailbox before it stops for good.
     """
 
     most: ClassVar[int] = 1
+    finishes: ClassVar[bool] = False
 
     def __init__(self, ctx: "Context") -> None:
         self.ctx = ctx

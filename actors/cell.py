@@ -146,9 +146,7 @@ class Cell(pykka.ThreadingActor):
             if not mailbox.end(epoch):
                 return None
             self.handled += len(hand)
-            for reply_to, reply in replies:
-                with suppress(Full):  # somebody else answered it
-                    reply_to.set(reply)
+            self._reply(replies)
 
     def _next(self, context: Context) -> Envelope[Any]:
         while True:
@@ -158,8 +156,11 @@ class Cell(pykka.ThreadingActor):
                 if timer := context.due_timer(now):
                     return Envelope(timer)
                 timeout = at - now
-            if envelope := self.mailbox.take(timeout):
+            if envelope := self._take(context, timeout):
                 return envelope
+
+    def _take(self, context: Context, timeout: float | None) -> Envelope[Any] | None:
+        return self.mailbox.take_system(timeout) if context.holding else self.mailbox.take(timeout)
 
     def _turn(self, behaviour: Behaviour, hand: Hand) -> list[tuple[Any, Any]]:
         """Handle the messages in hand; return what to answer."""
@@ -195,6 +196,12 @@ class Cell(pykka.ThreadingActor):
             behaviour.on_batch(told)
         return replies
 
+    @staticmethod
+    def _reply(replies: list[tuple[Any, Any]]) -> None:
+        for reply_to, reply in replies:
+            with suppress(Full):  # somebody else answered it
+                reply_to.set(reply)
+
     # The end of an incarnation
 
     def _crashed(self, behaviour: Behaviour | None, epoch: int, error: BaseException) -> Ended | None:
@@ -215,6 +222,9 @@ class Cell(pykka.ThreadingActor):
 
     def _halted(self, behaviour: Behaviour, halt: Halt) -> Halt | None:
         """Stop on the supervisor's order."""
+        behaviour.ctx.leaving = halt.final
+        if halt.final and behaviour.finishes and not halt.brutal:
+            self._finish(behaviour, halt.until)
         if not halt.brutal and not self._wind_down(behaviour, halt.until):
             return None
         self._obey(halt)
@@ -223,12 +233,37 @@ class Cell(pykka.ThreadingActor):
     def _asked_to_stop(self, behaviour: Behaviour, envelope: Envelope[Any]) -> Ended | None:
         """Stop because somebody called `ref.stop()`; the parent of a permanent child restarts it."""
         seconds = self.spec.seconds
+        behaviour.ctx.leaving = self.parent is None
         if not self._wind_down(behaviour, None if seconds is None else self.host.clock.now() + seconds):
             return None
         if self.parent is None:
             self.close("stopped")
         self._answer([envelope], None)
         return Ended(Exit.NORMAL)
+
+    def _finish(self, behaviour: Behaviour, until: float | None) -> None:
+        """Handle the messages that wait already, and refuse new ones."""
+        self.mailbox.refusing = "stopped"
+        while until is None or self.host.clock.now() < until:
+            hand = self.mailbox.take_waiting(behaviour.most)
+            if not hand or behaviour.ctx.incarnation != self.mailbox.epoch:
+                return
+            self._last_turn(behaviour, hand)
+
+    def _last_turn(self, behaviour: Behaviour, hand: Hand) -> None:
+        """Handle messages of an ending incarnation; a crash in it changes nothing more."""
+        epoch = behaviour.ctx.incarnation
+        self.mailbox.begin(hand, self.host.clock.now())
+        try:
+            replies = self._turn(behaviour, hand)
+        except BaseException as error:  # noqa: BLE001 - the incarnation is over already
+            log.error("actor.crashed_stopping", actor=self.path, exc_info=error)
+            if self.mailbox.end(epoch):
+                self._settle(hand, self.mailbox.tries, "crashed", error)
+            return
+        if self.mailbox.end(epoch):
+            self._reply(replies)
+            self.handled += len(hand)
 
     def _wind_down(self, behaviour: Behaviour, until: float | None) -> bool:
         """Let I/O under way end, then clean up; False when it was fenced over it."""
@@ -242,8 +277,7 @@ class Cell(pykka.ThreadingActor):
             if envelope is None:
                 break
             if type(envelope.message) is IoDone:
-                self.pending.pop(envelope.message.op, None)
-                self._hook(behaviour, "on_io", envelope.message)
+                self._last_turn(behaviour, [envelope])
             else:
                 self.mailbox.park(envelope)
         self._hook(behaviour, "on_stop")
@@ -253,16 +287,12 @@ class Cell(pykka.ThreadingActor):
         """Run one hook of an ending incarnation as a turn of its own; a crash in it changes nothing more."""
         if behaviour is None or behaviour.ctx.incarnation != self.mailbox.epoch:
             return
-        hand: Hand = [Envelope(args[0])] if name == "on_io" else []
-        self.mailbox.begin(hand, self.host.clock.now())
+        self.mailbox.begin([], self.host.clock.now())
         try:
             getattr(behaviour, name)(*args)
         except BaseException as error:  # noqa: BLE001 - the incarnation is over already
-            log.error("actor.hook_failed", actor=self.spec.id, hook=name, error=repr(error))
-            if self.mailbox.end(behaviour.ctx.incarnation):
-                self._settle(hand, self.spec.attempts, "crashed", error)
-        else:
-            self.mailbox.end(behaviour.ctx.incarnation)
+            log.error("actor.hook_failed", actor=self.path, hook=name, exc_info=error)
+        self.mailbox.end(behaviour.ctx.incarnation)
 
     def _settle(self, hand: Hand, tries: int, reason: str, error: BaseException | None) -> None:
         """Decide about the messages that were in hand when their turn failed."""

@@ -3,18 +3,20 @@
 import heapq
 import itertools
 from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import pykka
+from pykka._envelope import Envelope
 
 from knell.log import log
 
-from .behaviour import Timer
+from .behaviour import Signal, Timer
 from .clock import Clock
 from .io import IoFunction
 
 if TYPE_CHECKING:
     from .cell import Cell
+    from .mailbox import Mailbox
 
 
 class Fenced(Exception):  # noqa: N818 - a state
@@ -28,12 +30,15 @@ class Context:
         incarnation: 0 for the first, rising with every restart.
         keep: what survives a crash: small, plain values. A fenced incarnation keeps a copy nobody reads.
         clock: time and dice.
+        leaving: whether the cell closes for good when this incarnation ends; known in `on_drain` and `on_stop`.
+        holding: while True, user messages wait and only the system lane is served.
     """
 
     def __init__(self, cell: "Cell", epoch: int, clock: Clock) -> None:
         self._cell = cell
         self.incarnation = epoch
         self.clock = clock
+        self.holding = self.leaving = False
         self._timers: list[tuple[float, int, Hashable]] = []
         self._wanted: dict[Hashable, float] = {}
         self._order = itertools.count()
@@ -103,3 +108,8 @@ class Context:
         if self._cell.mailbox.epoch != self.incarnation:
             raise Fenced(f"{self._cell.spec.id}: incarnation {self.incarnation} was given up")
         return self._cell
+
+
+def signal(ref: pykka.ActorRef[Any], what: Signal) -> None:
+    """Put a signal on an actor's system lane, where it overtakes users."""
+    cast("Mailbox", ref.actor_inbox).put_system(Envelope(what))

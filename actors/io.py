@@ -33,6 +33,11 @@ class IoLoop:
         """The event loop, for servers that live on it."""
         return self._loop
 
+    @property
+    def alive(self) -> bool:
+        """Whether it still takes work."""
+        return not self._loop.is_closed()
+
     def submit(self, function: IoFunction, args: tuple[Any, ...], finished: Finished) -> None:
         """Start `function(*args)` on the loop; any thread. `finished` is called exactly once.
 

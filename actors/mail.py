@@ -9,6 +9,7 @@ from knell.deliveries import Attempt, Route, Settlement
 from knell.events import NotificationEvent, Sealed
 from knell.store.contract import Submission
 
+from .behaviour import Signal
 from .policy.channel import Fetch
 from .receipt import Receipt
 
@@ -26,9 +27,17 @@ class Submit:
 
 @dataclass(frozen=True, slots=True)
 class Append:
-    """To the outbox: accept these events. The receipts stand beside the submissions, None for a plain tell."""
+    """To the outbox: accept these events, each with its sender's receipt; answered by `Confirmed`."""
 
     submissions: tuple[tuple[Submission, Receipt | None], ...]
+    reply_to: Ref
+
+
+@dataclass(frozen=True, slots=True)
+class Confirmed(Signal):
+    """To the router: so many of its submissions are dealt with."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,7 @@ class Mailbox:
 
     Attributes:
         closed: why it takes nothing any more; None while it does.
+        refusing: why it takes no more user messages, while its owner handles the last ones.
         epoch: number of the incarnation that owns it.
         hand: the messages of the turn in progress.
         since: when that turn began, monotonic seconds.
@@ -47,6 +48,7 @@ class Mailbox:
         self.maxsize = maxsize
         self.dead = dead
         self.closed: str | None = None
+        self.refusing: str | None = None
         self.epoch = 0
         self.hand: Hand | None = None
         self.since = 0.0
@@ -65,6 +67,9 @@ class Mailbox:
         """Take a message; never blocks, never raises. pykka's `tell` and `ask` end here."""
         if type(envelope.message) is _ActorStop:
             self.put_system(envelope)
+            return
+        if self.refusing is not None:
+            self.dead(envelope, self.refusing)
             return
         if self.maxsize is None:
             self._users.put(envelope)
@@ -109,10 +114,21 @@ class Mailbox:
                 self._taken += 1
                 return envelope
 
-    def take_more(self, most: int) -> list[Envelope[Any]]:
+    def take_more(self, most: int) -> Hand:
         """Take up to `most` user messages that wait already, unless something more urgent does."""
-        taken: list[Envelope[Any]] = []
-        while len(taken) < most and self._system.empty() and not self._again:
+        return [] if self._again or not self._system.empty() else self._take_users(most)
+
+    def take_waiting(self, most: int) -> Hand:
+        """Take what waits for the users' turn, without waiting and past the system lane."""
+        self.tries = 0
+        if self._again:
+            envelope, self.tries = self._again.popleft()
+            return [envelope]
+        return self._take_users(most)
+
+    def _take_users(self, most: int) -> Hand:
+        taken: Hand = []
+        while len(taken) < most:
             try:
                 envelope = self._users.get_nowait()
             except Empty:
@@ -174,7 +190,7 @@ class Mailbox:
 
     def reopen(self) -> None:
         """Take messages again."""
-        self.closed = None
+        self.closed = self.refusing = None
 
     def drain(self, reason: str) -> None:
         """Turn everything that waits into dead letters; any thread, also several at once."""

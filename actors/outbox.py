@@ -24,8 +24,8 @@ from knell.store.contract import Accepted, Conflict, State, Submission
 from knell.store.contract import Settled as Stands
 
 from .behaviour import Behaviour, Signal, Timer
-from .context import Context
-from .mail import AddRoutes, Append, Begin, Begun, Diverted, Fallback, Ref, Settled, Want
+from .context import Context, signal
+from .mail import AddRoutes, Append, Begin, Begun, Confirmed, Diverted, Fallback, Ref, Settled, Want
 from .policy.channel import Deliver, Withdrawn
 from .receipt import Receipt
 from .telemetry import Telemetry
@@ -48,6 +48,7 @@ class Outbox(Behaviour):
     """
 
     most = 512
+    finishes = True
 
     def __init__(self, ctx: Context, *, url: str, telemetry: Telemetry) -> None:
         super().__init__(ctx)
@@ -142,9 +143,10 @@ class Outbox(Behaviour):
 
     def _give_up(self, message: Any) -> None:
         match message:
-            case Append(submissions):
+            case Append(submissions, reply_to):
                 for submission, receipt in submissions:
                     self._refuse(submission, receipt, "store", "failed")
+                signal(reply_to, Confirmed(len(submissions)))
             case Settled(settlements):  # the outcome is known and has to be written, as soon as that works
                 self._unwritten.extend(settlements)
             case Begin(attempt, reply_to):
@@ -154,9 +156,10 @@ class Outbox(Behaviour):
 
     def _handle(self, message: Any) -> None:
         match message:
-            case Append(submissions):
+            case Append(submissions, reply_to):
                 for submission, receipt in submissions:
                     self._append(submission, receipt)
+                self._later(signal, reply_to, Confirmed(len(submissions)))
             case Want(channel):
                 self._wants[channel] = message
                 self._stirred.add(channel)

@@ -5,47 +5,59 @@ a receipt, and deliveries that need a fallback. It owns nothing but its mailbox:
 event that crashes it twice in a row is a dead letter.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from knell.deliveries import Route
 from knell.errors import EventError
 from knell.events import NotificationEvent, Sealed, seal
+from knell.filters import Filter
 from knell.log import log
 from knell.store.contract import Submission
 
-from .behaviour import Behaviour
+from .behaviour import Behaviour, Signal, Timer
 from .context import Context
-from .mail import AddRoutes, Append, Fallback, Submit
-from .policy.routing import RoutingTable
+from .mail import AddRoutes, Append, Confirmed, Fallback, Submit
+from .policy.routing import Gate, RoutingTable, Rule
 from .receipt import Receipt
 from .telemetry import Telemetry
+
+MOST_UNCONFIRMED = 4096
+"""Events the outbox may be behind before the router takes no more."""
+
+SILENCE = 5.0
+"""Seconds without a word of the outbox after which the router goes on by itself."""
 
 FALLBACK = "fallback for {}"
 """The rule that is credited with a fallback delivery."""
 
 
 class Router(Behaviour):
-    """Routes events by one configuration's table.
+    """Routes events by one configuration.
 
     Args:
+        rules, gates, global_filter: see `policy.routing`.
         fallbacks: for each channel, the channels to try when it cannot deliver.
     """
 
     most = 256
+    finishes = True
 
     def __init__(
         self,
         ctx: Context,
         *,
-        table: RoutingTable,
+        rules: Sequence[Rule],
+        gates: Mapping[str, Gate],
+        global_filter: Filter,
         fallbacks: Mapping[str, tuple[str, ...]],
         telemetry: Telemetry,
     ) -> None:
         super().__init__(ctx)
-        self._table = table
+        self._table = RoutingTable(rules, gates, global_filter)
         self._fallbacks = fallbacks
         self._telemetry = telemetry
+        self._unconfirmed = 0
 
     def on_receive(self, message: Any) -> Any:
         """Take one message."""
@@ -65,7 +77,26 @@ class Router(Behaviour):
                 case _:
                     self._telemetry.count_event("", "invalid")
         if submissions and (outbox := self.ctx.lookup("outbox")):
-            outbox.tell(Append(tuple(submissions)))
+            outbox.tell(Append(tuple(submissions), self.ctx.ref))
+            self._unconfirmed += len(submissions)
+            self._hold_back()
+
+    def on_signal(self, signal: Signal) -> None:
+        """Go on once the outbox has caught up, or has been silent for so long that a crash ate its word."""
+        match signal:
+            case Confirmed(count):
+                self._unconfirmed = max(0, self._unconfirmed - count)
+            case Timer("confirmed"):
+                self._unconfirmed = 0
+            case _:
+                super().on_signal(signal)
+        self._hold_back()
+
+    def _hold_back(self) -> None:
+        """Leave events in the bounded mailbox while the outbox is behind: memory has to end somewhere."""
+        self.ctx.holding = self._unconfirmed >= MOST_UNCONFIRMED
+        if self.ctx.holding:
+            self.ctx.wake_at("confirmed", self.ctx.clock.now() + SILENCE)
 
     def _seal(self, event: object) -> Sealed | None:
         """Check what was told; there is nobody to tell about a mistake but the log."""

@@ -104,8 +104,8 @@ class Supervisor(Behaviour):
         self._watchdog()
 
     def on_stop(self) -> None:
-        """Stop the children in reverse order, for good."""
-        self._halt(final=True)
+        """Stop the children in reverse order; for good, unless this supervisor comes back."""
+        self._halt(final=self.ctx.leaving)
 
     def on_failure(self, error: BaseException) -> None:
         """Stop the children; those of a supervisor that may be restarted keep their addresses."""

@@ -131,6 +131,11 @@ class Telemetry(Collector):
         """Count an event that was told; a type that is not the specification's counts as `other`."""
         self._events[event_type if event_type in _TYPES else _OTHER, result].inc()
 
+    def reloaded(self, at: float) -> None:
+        """Note that a configuration was taken over, at a Unix time."""
+        self.reload_ok.set(1)
+        self.reloaded_at.set(at)
+
     def observe(self, event: ActorEvent) -> None:
         """Count restarts; every actor has its series from its first start."""
         if event.kind in {"started", "restarted"}:

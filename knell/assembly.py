@@ -1,0 +1,88 @@
+"""From a configuration, wherever it comes from, to channel classes that can be started."""
+
+from collections.abc import Mapping
+from os import PathLike
+from typing import Any
+
+from pydantic import ValidationError
+
+from knell.channels.base import Channel
+from knell.channels.registry import find, known_types
+from knell.config.load import check, load, load_mapping
+from knell.config.schema import ChannelConfig, NotificationConfig
+from knell.errors import ChannelError, ConfigError
+
+Source = str | PathLike[str] | Mapping[str, Any] | NotificationConfig
+"""Where a configuration comes from: a file, plain data, or an object made by a program."""
+
+Classes = dict[str, type[Channel]]
+
+
+def read(
+    source: Source | None, environ: Mapping[str, str] | None = None, switched: Mapping[str, bool] | None = None
+) -> NotificationConfig:
+    """Return a checked configuration; `switched` are channels an operator enabled or disabled.
+
+    Raises:
+        ConfigError: it lists every problem, each with its place.
+    """
+    if isinstance(source, NotificationConfig):
+        return _typed(source, switched or {})
+    if isinstance(source, Mapping):
+        return load_mapping(
+            source, section_model=model_of, environ=environ, known_types=known_types(), switched=switched
+        )
+    return load(source, section_model=model_of, environ=environ, known_types=known_types(), switched=switched)
+
+
+def model_of(channel_type: str) -> type[ChannelConfig]:
+    """Return the schema of a channel type's section.
+
+    Raises:
+        ChannelError: there is no such type.
+    """
+    return find(channel_type).Config
+
+
+def classes(config: NotificationConfig) -> Classes:
+    """Return the channel class of every enabled section, each tried out with its section.
+
+    Raises:
+        ConfigError: a class cannot be found, or refuses its section.
+    """
+    found: Classes = {}
+    for name, section in config.enabled_channels():
+        try:
+            found[name] = find(section.type)
+            found[name](section)
+        except ChannelError as error:
+            raise ConfigError(f"channels.{name}: {error}") from error
+        except Exception as error:  # a third party's constructor may raise anything
+            raise ConfigError(f"channels.{name}: {section.type} refuses its section: {error!r}") from error
+    return found
+
+
+def advice(config: NotificationConfig, found: Classes) -> list[str]:
+    """Return what the channels themselves find questionable in their sections."""
+    return [
+        f"channels.{name}: {problem}"
+        for name, channel in found.items()
+        for problem in channel(config.channels[name]).validate_config()
+    ]
+
+
+def _typed(config: NotificationConfig, switched: Mapping[str, bool]) -> NotificationConfig:
+    """Give every section of a hand-made configuration the schema of its type."""
+    sections: dict[str, ChannelConfig] = {}
+    for name, section in config.channels.items():
+        enabled = switched.get(name, section.enabled)
+        given = section.model_copy(update={"name": name, "type": section.type or name, "enabled": enabled})
+        try:
+            model = model_of(given.type)
+            typed = isinstance(given, model)
+            sections[name] = given if typed else model.model_validate(given.model_dump(exclude_unset=True))
+        except (ChannelError, ValidationError) as error:
+            raise ConfigError(f"channels.{name}: {error}") from error
+    typed_config = config.model_copy(update={"channels": sections})
+    check(typed_config)
+    return typed_config
