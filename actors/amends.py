@@ -22,9 +22,7 @@ _RESULTS = {"mailbox_full": "overflow"}
 class Amends:
     """Makes good for messages that no actor will handle; called on any thread, never blocks."""
 
-    def __init__(
-        self, telemetry: Telemetry, outbox: Callable[[], pykka.ActorRef[Any] | None]
-    ) -> None:
+    def __init__(self, telemetry: Telemetry, outbox: Callable[[], pykka.ActorRef[Any] | None]) -> None:
         self._telemetry = telemetry
         self._outbox = outbox
 
@@ -53,7 +51,7 @@ class Amends:
         self._telemetry.count_event(name, _RESULTS.get(letter.reason, "failed"))
 
     def _unsent(self, letter: DeadLetter) -> Verdict:
-        """An attempt that was committed and never sent: quarantined when it killed its actor, else put back."""
+        """Judge an attempt that was begun and not sent: what killed its actor is quarantined."""
         if letter.error is None:
             return Again(Reason.CANCELLED, 0.0, False)
         reason = Reason.HUNG if letter.reason == "hung" else Reason.CRASHED

@@ -97,6 +97,6 @@ class Behaviour:
         """Clean up after the last message; not called after a crash."""
         return
 
-    def on_failure(self, error: BaseException) -> None:
+    def on_failure(self, error: BaseException) -> None:  # noqa: ARG002 - for those who override it
         """Clean up after a crash."""
         return

@@ -1,9 +1,9 @@
 """The channel actor: the interpreter of one channel's core.
 
 Started by the channel supervisor, one for each enabled section of the configuration. It owns its mailbox, its
-core (limiter, batcher, breaker, retry) and its channel object. It answers the outbox and the outcomes of its
-own I/O, and an operator's `Reset`. A crash loses nothing: deliveries are in the outbox; bucket, breaker, pause
-and the attempts under way are in `keep`, and the outcomes of those reach the next incarnation.
+core (limiter, batcher, breaker, retry) and its channel object. It takes the outbox's answers, the outcomes of
+its own I/O, and an operator's `Reset`. A crash loses nothing: deliveries are in the outbox; bucket, breaker,
+pause and the attempts under way are in `keep`, and the outcomes of those reach the next incarnation.
 """
 
 from dataclasses import dataclass

@@ -1,4 +1,4 @@
-"""The cells of one supervisor: starting them, waiting until they are up, stopping them within their deadlines."""
+"""The cells of one supervisor: starting them, waiting until they are up, stopping them in time."""
 
 from collections.abc import Iterable
 

@@ -30,7 +30,7 @@ class Context:
         incarnation: 0 for the first, rising with every restart.
         keep: what survives a crash: small, plain values. A fenced incarnation keeps a copy nobody reads.
         clock: time and dice.
-        leaving: whether the cell closes for good when this incarnation ends; known in `on_drain` and `on_stop`.
+        leaving: whether the cell closes for good when this incarnation has stopped.
         holding: while True, user messages wait and only the system lane is served.
     """
 
@@ -69,7 +69,7 @@ class Context:
         return self._live().pending
 
     def spawn_io(self, function: IoFunction, *args: Any, op: Hashable) -> None:
-        """Run a coroutine on the I/O loop; its outcome comes back to `on_io`, in this incarnation or a later one."""
+        """Run a coroutine on the I/O loop; its outcome comes to `on_io`, of this or a later incarnation."""
         self._live().spawn_io(function, args, op, self.incarnation)
 
     def lookup(self, path: str) -> pykka.ActorRef[Any] | None:

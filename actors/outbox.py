@@ -288,7 +288,9 @@ class Outbox(Behaviour):
             metrics.retries[reason].inc()
             delay = verdict.delay if isinstance(verdict, Again) else 0.0
             detail = "" if isinstance(verdict, Done) else verdict.detail
-            log.warning("delivery.retry", **fields, reason=reason, delay_seconds=round(delay, 3), error=detail)
+            log.warning(
+                "delivery.retry", **fields, reason=reason, delay_seconds=round(delay, 3), error=detail
+            )
             return
         metrics.pending.dec()
         metrics.deliveries[stands.state.public].inc()

@@ -15,7 +15,7 @@ class Receipt:
 
     Attributes:
         id: the notification id, which is the event's id.
-        refused: why it was not accepted: invalid, mailbox_full, conflict, store, stopped; None while it may be.
+        refused: why it was not accepted (mailbox_full, conflict, store, stopped, ...); None while it may be.
         duplicate: whether an event with this id had been accepted before.
     """
 
@@ -45,7 +45,7 @@ class Receipt:
         with self._changed:
             return [result or self._pending(channel) for channel, result in self._results.items()]
 
-    async def wait(self, timeout: float | None = None) -> bool:
+    async def wait(self, timeout: float | None = None) -> bool:  # noqa: ASYNC109 - as `accepted` has it
         """Do as `accepted` does, in asyncio."""
         await self._wait_async(lambda: self._decided, timeout)
         return self._durable
@@ -128,7 +128,11 @@ class Receipt:
                     return
                 self._changed.wait(remaining)
 
-    async def _wait_async(self, done: Callable[[], bool], timeout: float | None) -> None:
+    async def _wait_async(
+        self,
+        done: Callable[[], bool],
+        timeout: float | None,  # noqa: ASYNC109 - see `wait`
+    ) -> None:
         """Wait without blocking the loop: changes arrive by `call_soon_threadsafe`."""
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()

@@ -51,7 +51,7 @@ class Spec:
     hang_after: float | None = None
     mailbox: int | None = None
     attempts: int = 1
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(default_factory=Backoff)
     significant: bool = False
     own: Intensity | None = None
     cooldown: float = 60.0

@@ -2,7 +2,7 @@
 
     root         one_for_one, or the configuration's strategy; when it gives up, the system has failed
      ├── outbox     accepts, hands out, settles; owns the store
-     ├── channels   one_for_one; each has an intensity of its own: one that crashes too often is degraded alone
+     ├── channels   one_for_one, each with an intensity of its own: it is degraded alone
      │    ├── slack
      │    └── ...   one per enabled section
      └── router     the address of the system
@@ -85,7 +85,7 @@ class System:
         self._channels_spec = self._channels()
         self.root = Cell(self._root(), self.host)
         self.telemetry.root = self.root
-        self.host.observers += [self.telemetry.observe, self._observe]
+        self.host.observers.extend([self.telemetry.observe, self._observe])
         self.host.letters.hand_back = Amends(self.telemetry, lambda: self._ref("outbox")).make
 
     # The topology

@@ -153,7 +153,11 @@ class Telemetry(Collector):
     def close(self) -> None:
         """Leave the registry as it was before."""
         for collector in [
-            *(value for value in vars(self).values() if isinstance(value, Counter | Gauge | Histogram | Info)),
+            *(
+                value
+                for value in vars(self).values()
+                if isinstance(value, Counter | Gauge | Histogram | Info)
+            ),
             self,
         ]:
             self.registry.unregister(collector)

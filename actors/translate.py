@@ -5,8 +5,8 @@ from collections.abc import Mapping
 from knell.messages import Reason
 
 from ..channels.base import Channel
-from ..config.schema import ChannelConfig, ChildConfig, NotificationConfig, RoutingRule
 from ..config.schema import Backoff as BackoffConfig
+from ..config.schema import ChannelConfig, ChildConfig, NotificationConfig, RoutingRule
 from .policy.batcher import BatchPolicy
 from .policy.breaker import BreakerPolicy
 from .policy.channel import ChannelPolicy
@@ -27,9 +27,7 @@ def channel_policy(section: ChannelConfig, config: NotificationConfig) -> Channe
             retry.backoff_multiplier,
             frozenset(Reason(name) for name in retry.retry_on_errors),
         ),
-        breaker=BreakerPolicy(
-            breaker.failure_threshold, breaker.timeout_seconds, breaker.success_threshold
-        ),
+        breaker=BreakerPolicy(breaker.failure_threshold, breaker.timeout_seconds, breaker.success_threshold),
         batch=BatchPolicy(batch.max_batch_size, batch.max_wait_seconds, batch.batch_by == "event_type")
         if batch.enabled
         else BatchPolicy(),

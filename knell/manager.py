@@ -29,6 +29,7 @@ from knell.templates.engine import TemplateEngine
 STOP_SECONDS = 10.0
 """How long `stop` lets what is under way end."""
 
+
 def start(
     config: Source | None = None,
     *,
@@ -90,7 +91,7 @@ class NotificationManager:
         self.ref = self._system.router
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
-        """Take no more events, finish what is under way, and end; what is left is sent after the next start."""
+        """Take no more events, finish what is under way, and end; what is left waits for the next start."""
         self._system.stop(timeout)
         self._reader.close()
 

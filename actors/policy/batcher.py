@@ -52,7 +52,7 @@ class Batcher:
         return [self._pop(key) for key, group in list(self._groups.items()) if group.since <= limit]
 
     def next_due(self) -> float | None:
-        """Return when the oldest gathering batch is due; groups stand in the order of their first delivery."""
+        """Return when the oldest gathering batch is due; groups stand in order of their first delivery."""
         return next((group.since + self.policy.max_wait for group in self._groups.values()), None)
 
     def drop(self, order_key: str) -> None:

@@ -7,7 +7,7 @@
     any       ── the endpoint is gone ────────────────────────────────► disabled
     disabled  ── an operator ─────────────────────────────────────────► closed
 
-Calls that were under way when it opened say nothing new when they end: outside `closed` only the probe counts.
+Calls that were under way when it opened say nothing new when they end: then only the probe counts.
 """
 
 import math

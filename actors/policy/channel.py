@@ -1,7 +1,7 @@
 """What goes into a channel's core and what comes out of it: the rules, the state, inputs and effects."""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from knell.deliveries import Attempt, Delivery, Settlement
 from knell.messages import Outcome
@@ -26,9 +26,9 @@ class ChannelPolicy:
         crash_limit: crashes over one delivery before it is quarantined.
     """
 
-    retry: RetryPolicy = RetryPolicy()
-    breaker: BreakerPolicy = BreakerPolicy()
-    batch: BatchPolicy = BatchPolicy()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
+    breaker: BreakerPolicy = field(default_factory=BreakerPolicy)
+    batch: BatchPolicy = field(default_factory=BatchPolicy)
     rate: tuple[float, int] | None = None
     concurrency: int = 32
     divert_after: float | None = None

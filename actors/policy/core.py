@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterable
 from typing import assert_never
 
 from knell.deliveries import Again, Attempt, Crashed, Dead, Delivery, Done, Settlement, Verdict
-from knell.messages import Delivered, Outcome, Reason, Rejected, Retry, Scope, Unknown
+from knell.messages import Delivered, Outcome, Rejected, Retry, Scope, Unknown
 
 from .batcher import Batch, Batcher
 from .breaker import Phase

@@ -94,7 +94,7 @@ class ChildPolicy:
 
     id: str
     restart: Restart = Restart.PERMANENT
-    backoff: Backoff = Backoff()
+    backoff: Backoff = field(default_factory=Backoff)
     significant: bool = False
     own: Intensity | None = None
     cooldown: float = 60.0

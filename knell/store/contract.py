@@ -141,7 +141,7 @@ class Store(Protocol):
         """Return when the next deferred delivery of a channel may go."""
 
     def start(self, attempt: Attempt) -> bool:
-        """Note that an attempt begins, before its first byte leaves; False: a row of it may not go any more."""
+        """Note that an attempt begins, before its first byte leaves; False: a row may not go any more."""
 
     def settle(self, settlement: Settlement, now: float) -> Settled | None:
         """Write down how an attempt ended; None: it was settled before."""

@@ -1,7 +1,7 @@
 """One SQLite file, owned by one process and written by one connection, with a full sync per commit.
 
-Every promise rests on `synchronous=FULL`: NORMAL loses acknowledged rows in a power cut, so the setting is read
-back at the start and anything else is refused. Ownership is a lock on a file beside it.
+Every promise rests on `synchronous=FULL`: NORMAL loses acknowledged rows in a power cut, so the setting is
+read back at the start and anything else is refused. Ownership is a lock on a file beside it.
 """
 
 import fcntl
