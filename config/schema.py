@@ -6,7 +6,7 @@ The descriptions are what an editor shows, and what the reference page is made o
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Any, Literal, Self, get_args
 
 from pydantic import (
     AfterValidator,
@@ -80,10 +80,15 @@ class Strict(BaseModel):
 
     @field_validator("*", mode="before")
     @classmethod
-    def _switches_are_true_or_false(cls, value: object, info: ValidationInfo) -> object:
-        """Keep pydantic from taking `yes`, `on` and 1 for true, in the sections of third parties too."""
+    def _no_switch_is_a_number(cls, value: object, info: ValidationInfo) -> object:
+        """Keep pydantic from taking `yes`, `on` and 1 for true, and true for 1; third parties' fields too."""
         annotation = cls.model_fields[info.field_name or ""].annotation
-        return true_or_false(value) if annotation is bool else value
+        kinds = {annotation, *get_args(annotation)}
+        if bool in kinds and value is not None:
+            return true_or_false(value)
+        if isinstance(value, bool) and kinds & {int, float}:
+            raise ValueError("expected a number, got true or false")
+        return value
 
 
 class RetryPolicy(Strict):

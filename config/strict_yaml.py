@@ -72,12 +72,13 @@ def parse(text: str, name: str, problems: list[Problem], *, folder: Path | None 
         mark = Mark(source, len(before), len(before[-1]) + 1)
         problems.append(mark.problem(f"a character that cannot be printed (U+{ord(found[0]):04X})"))
         return None
+    reader = _Reader(source, problems)
     try:
-        return _Reader(source, problems).document(text)
+        return reader.document(text)
     except _Refused as refused:
         problems.append(refused.problem)
     except yaml.MarkedYAMLError as error:
-        problems.append(in_plain_words(error, source))
+        problems.append(in_plain_words(error, source, reader.brackets[-1] if reader.brackets else None))
     return None
 
 
@@ -97,6 +98,7 @@ class _Reader:
         self.anchors: dict[str, tuple[Node, int] | None] = {}
         self.aliases = 0
         self.values = 0
+        self.brackets: list[Mark] = []
 
     def document(self, text: str) -> Node:
         events: Iterator[Event] = iter(yaml.parse(text, _PARSER))
@@ -133,12 +135,22 @@ class _Reader:
             return Leaf(self._scalar(event, mark), mark, key)
         if depth >= MAX_DEPTH:
             raise _Refused(mark.problem(f"nested deeper than {MAX_DEPTH}"))
+        if flow := bool(getattr(event, "flow_style", False)):
+            self.brackets.append(mark)
+        node: Node
         if isinstance(event, MappingStartEvent):
-            return Table(self._entries(events, depth + 1), mark, key)
+            node = Table(self._entries(events, depth + 1), mark, key)
+        else:
+            node = Items(self._items(events, depth + 1), mark, key)
+        if flow:
+            self.brackets.pop()
+        return node
+
+    def _items(self, events: Iterator[Event], depth: int) -> list[Node]:
         items: list[Node] = []
-        while not isinstance(inner := next(events), SequenceEndEvent):
-            items.append(self._node(inner, events, depth + 1))
-        return Items(items, mark, key)
+        while not isinstance(event := next(events), SequenceEndEvent):
+            items.append(self._node(event, events, depth))
+        return items
 
     def _entries(self, events: Iterator[Event], depth: int) -> dict[str, Node]:
         entries: dict[str, Node] = {}

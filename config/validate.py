@@ -139,8 +139,9 @@ class _Findings:
 
     def _is_missed(self, found: _Found) -> bool:
         """Whether a key is missing, and not merely misspelt."""
-        loc = (*found.path, found.error["loc"][-1])
-        return found.error["type"] == "missing" and loc not in self.suggested
+        if found.error["type"] != "missing":
+            return False
+        return (*found.path, found.error["loc"][-1]) not in self.suggested
 
     def _missing(self, found: _Found) -> Problem:
         owner = dotted(found.path) or self.owner
@@ -181,7 +182,9 @@ class _Findings:
                 str(plain(node)), choices
             ) if written else ""
         if error["type"] in _BOUNDS:
-            return _BOUNDS[error["type"]].format(**context), ""
+            return _BOUNDS[error["type"]].format_map(
+                {key: _rounded(bound) for key, bound in context.items()}
+            ), ""
         message = _spoken(error["msg"])
         return message if self._harmless(message, node, error) else _UNTOLD, ""
 
@@ -225,6 +228,10 @@ def _pieces(value: str) -> set[str]:
 
 _PIECE = 8
 """Characters; shorter stretches of a URL are in half of all messages ("webhook", "discord")."""
+
+
+def _rounded(bound: object) -> object:
+    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
 
 
 def _spoken(message: str) -> str:

@@ -13,31 +13,36 @@ _BEGINNING, _END = True, False
 
 _RULES = (
     # while (in PyYAML's words), complaint, where to point, what is wrong, advice
-    ("quoted scalar", "end of stream", _BEGINNING, "this quote is never closed", ""),
     ("quoted scalar", "escape", _BEGINNING, "an unknown escape in this text", "use single quotes, or \\\\"),
+    ("quoted scalar", "hex", _BEGINNING, "an unknown escape in this text", "use single quotes, or \\\\"),
+    ("quoted scalar", "", _BEGINNING, "this quote is never closed", ""),
+    ("block scalar", "", _END, "nothing but '-' or '+' may follow '|' and '>'", ""),
     ("alias", "", _BEGINNING, "{char} must be followed by a name", "put text that starts with it in quotes"),
     ("anchor", "", _BEGINNING, "{char} must be followed by a name", "put text that starts with it in quotes"),
+    ("tag", "", _BEGINNING, "tags are not supported", "leave out what starts with '!'"),
     ("flow", "", _BEGINNING, "what {char} opens is never closed, or a ',' is missing in it", ""),
     ("next token", "", _END, "{char} cannot start a value", "put it in quotes"),
+    ("block node", "", _END, "{char} cannot start a value", "put it in quotes"),
     (
         "",
         "mapping values",
         _END,
         "a second ':' in one value",
-        "put the value in quotes, or check the indentation",
+        "put it in quotes, or check the indentation",
     ),
+    ("", "sequence entries", _END, "a list cannot start here", "begin it on a line of its own"),
     ("", "expected ':'", _BEGINNING, "expected 'key: value'", ""),
-    ("block mapping", "", _END, "does not fit the lines above", "check the indentation"),
-    ("block collection", "", _END, "does not fit the lines above", "check the indentation"),
-    ("block sequence", "", _END, "does not fit the lines above", "check the indentation"),
+    ("block", "", _END, "does not fit the lines above", "check the indentation"),
 )
 
 
-def in_plain_words(error: Any, source: Source) -> Problem:
-    """Translate a `yaml.MarkedYAMLError`."""
+def in_plain_words(error: Any, source: Source, opened: Mark | None = None) -> Problem:
+    """Translate a `yaml.MarkedYAMLError`; `opened` is the innermost bracket that is still open."""
     context, complaint = str(error.context or ""), str(error.problem or "cannot be read")
     end = _mark(error.problem_mark or error.context_mark, source)
     beginning = _mark(error.context_mark, source) if error.context_mark else end
+    if "flow" in context and opened is not None:
+        beginning = opened
     if "next token" in context and _chars(end) == "\t":
         return end.problem("a tab in the indentation", "use spaces")
     if "flow" in context and _chars(end, before=1) == "${":

@@ -99,7 +99,7 @@ def section_model(channel_type: str) -> type[ChannelConfig]:
     return MODELS[channel_type]
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
 def models() -> dict[str, type[ChannelConfig]]:
     """Return the models by channel type."""
     return MODELS

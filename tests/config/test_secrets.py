@@ -173,8 +173,7 @@ def test_a_file_that_cannot_be_used_is_a_problem_without_its_content(
     (tmp_path / "large").write_bytes(CANARY.encode() * (MAX_SECRET_BYTES // 40))
     os.mkfifo(tmp_path / "pipe")
     names = ["binary", "large", "pipe", "missing", ".", "nul\\0", "~nobody-here/x"]
-    text = 'dashboard_url: "{}"\n'.format("".join(f"${{file:{name}}}" for name in ()))
-    messages = []
+    messages: list[str] = []
     for name in names:
         text = f'dashboard_url: "${{file:{name}}}"\n'
         found = complaints(text)
