@@ -1,0 +1,410 @@
+"""The SMS channel against the lab's Twilio: a result for each number, doubts looked up, opt-outs respected."""
+
+import asyncio
+from collections.abc import AsyncGenerator, Iterator
+from contextlib import asynccontextmanager
+from typing import Any
+
+import pytest
+from pydantic import ValidationError
+
+from knell.channels.http import Http
+from knell.channels.registry import find
+from knell.channels.segments import segments
+from knell.channels.sms import SmsChannel, SmsConfig
+from knell.config.schema import Security
+from knell.lab import Drop, Fault, Lab, Reset, Respond
+from knell.messages import (
+    Delivered,
+    FormattedMessage,
+    MessageFormat,
+    Outcome,
+    Reason,
+    Rejected,
+    Retry,
+    Scope,
+    Unknown,
+)
+
+A, B, C = "+819012345671", "+819012345672", "+819012345673"
+STOPPED, LANDLINE = "+15005550004", "+15005550009"
+
+
+@pytest.fixture
+def lab() -> Iterator[Lab]:
+    """A lab that enforces no rates."""
+    with Lab(rate_limited=False) as running:
+        yield running
+
+
+@asynccontextmanager
+async def opened(lab: Lab, **changes: Any) -> AsyncGenerator[SmsChannel, None]:
+    """Run a channel that talks to the lab's Twilio."""
+    section = {key: value for key, value in lab.twilio.section().items() if key != "type"}
+    http = Http(Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}))
+    channel = SmsChannel(SmsConfig.model_validate({**section, "to_numbers": [A, B, C], **changes}))
+    await channel.open(http)
+    try:
+        yield channel
+    finally:
+        await channel.close()
+        await http.close()
+
+
+def message(text: str = "nightly failed", progress: dict[str, Any] | None = None) -> FormattedMessage:
+    """Return a message as the templates make it."""
+    return FormattedMessage(format=MessageFormat.TEXT, content=text, id="msg_1", progress=progress or {})
+
+
+def sent(lab: Lab, attempts: int = 1, **changes: Any) -> list[Outcome]:
+    """Make attempts at one message, each with the progress of the one before."""
+
+    async def run() -> list[Outcome]:
+        outcomes: list[Outcome] = []
+        async with opened(lab, **changes) as channel:
+            progress: dict[str, Any] = {}
+            for _ in range(attempts):
+                outcome = await channel.send(message(progress=progress))
+                outcomes.append(outcome)
+                progress = {} if isinstance(outcome, Delivered) else dict(outcome.progress)
+        return outcomes
+
+    return asyncio.run(run())
+
+
+def inbox(lab: Lab) -> list[str]:
+    """Return who got a message, as often as they did."""
+    return [number for text in lab.twilio.messages for number in text.to]
+
+
+def test_every_number_gets_the_text(lab: Lab) -> None:
+    """One request each, with sender, text and validity; the receipt holds Twilio's ids."""
+    [outcome] = sent(lab)
+    assert isinstance(outcome, Delivered)
+    ids = {text.to[0]: text.id for text in lab.twilio.messages}
+    assert outcome.receipt == {"sid": ids[A], "accepted": ids, "num_segments": 3}
+    assert list(ids) == [A, B, C]
+    form = lab.twilio.messages[0].payload
+    assert form == {"To": A, "From": "+15005550006", "Body": "nightly failed", "ValidityPeriod": "14400"}
+    assert lab.violations == ()
+
+
+def test_a_messaging_service_instead_of_a_number(lab: Lab) -> None:
+    """Twilio picks the sender, and does not count segments yet: our own count stands in."""
+    [outcome] = sent(lab, from_number="", messaging_service_sid=lab.twilio.service_sid)
+    assert isinstance(outcome, Delivered)
+    assert outcome.receipt["num_segments"] == 3
+    assert lab.twilio.messages[0].payload["MessagingServiceSid"] == lab.twilio.service_sid
+    assert "From" not in lab.twilio.messages[0].payload
+
+
+def test_a_refused_number_does_not_stop_the_others(lab: Lab) -> None:
+    """The delivery dies visibly, with the code; a replay tries the refused number alone."""
+    first, replay = sent(lab, attempts=2, to_numbers=[A, LANDLINE, B])
+    assert isinstance(first, Rejected)
+    assert first.reason is Reason.RECIPIENT
+    assert first.detail == f"{LANDLINE}: 21614 not a mobile number"
+    assert list(first.progress["accepted"]) == [A, B]
+    assert list(first.progress["refused"]) == [LANDLINE]
+    assert isinstance(replay, Rejected)
+    assert inbox(lab) == [A, B]
+
+
+def test_an_opt_out_is_never_written_to_again(lab: Lab) -> None:
+    """After 21610 the channel does not even ask; the reason says why."""
+    lab.twilio.opt_out(B)
+
+    async def run() -> list[Outcome]:
+        async with opened(lab, to_numbers=[A, B]) as channel:
+            return [await channel.send(message(text)) for text in ("one", "two", "three")]
+
+    for outcome in asyncio.run(run()):
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason is Reason.OPTED_OUT
+        assert outcome.reason.scope is Scope.MESSAGE
+        assert outcome.progress["refused"] == {B: "21610 opted out with STOP"}
+    assert inbox(lab) == [A, A, A]
+    assert lab.violations == ()
+
+
+def test_after_start_a_replay_reaches_the_number(lab: Lab) -> None:
+    """An operator who replays the dead letter knows that the owner has opted in again."""
+    lab.twilio.opt_out(B)
+
+    async def run() -> list[Outcome]:
+        async with opened(lab, to_numbers=[B]) as channel:
+            first = await channel.send(message())
+            assert isinstance(first, Rejected)
+            lab.twilio.opt_in(B)
+            replay = await channel.send(message(progress=dict(first.progress)))
+            return [replay, await channel.send(message("another"))]
+
+    assert all(isinstance(outcome, Delivered) for outcome in asyncio.run(run()))
+    assert inbox(lab) == [B, B]
+    assert lab.violations == ()
+
+
+def test_an_opt_out_among_other_refusals_is_a_matter_of_recipients(lab: Lab) -> None:
+    """The reason says opted out only where that is all."""
+    [outcome] = sent(lab, to_numbers=[STOPPED, LANDLINE])
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason is Reason.RECIPIENT
+
+
+@pytest.mark.parametrize(
+    ("fault", "kind", "reason"),
+    [
+        (Respond(500, "oops"), Retry, Reason.SERVER_ERROR),
+        (Respond(503, "down"), Retry, Reason.SERVER_ERROR),
+        (Respond(429, {"code": 20429}), Retry, Reason.RATE_LIMIT),
+        (Respond(401, {"code": 20003}), Rejected, Reason.AUTHENTICATION),
+        (Respond(400, {"code": 21606}), Rejected, Reason.CONFIGURATION),
+        (Respond(400, {"code": 21602}), Rejected, Reason.INVALID_MESSAGE),
+    ],
+)
+def test_a_failure_ends_the_attempt_and_keeps_what_was_done(
+    lab: Lab, fault: Fault, kind: type[Outcome], reason: Reason
+) -> None:
+    """The second of three requests fails: the first is not sent again, the next attempt does the rest."""
+
+    async def run() -> tuple[Outcome, Outcome]:
+        async with opened(lab) as channel:
+            lab.twilio.script(Respond(201, {"sid": "SM1", "num_segments": "1"}, stored=True), fault)
+            first = await channel.send(message())
+            assert not isinstance(first, Delivered)
+            return first, await channel.send(message(progress=dict(first.progress)))
+
+    first, second = asyncio.run(run())
+    assert isinstance(first, kind)
+    assert not isinstance(first, Delivered)
+    assert first.reason is reason
+    assert first.progress == {"accepted": {A: "SM1"}, "refused": {}}
+    assert isinstance(second, Delivered)
+    assert inbox(lab) == [A, B, C]
+
+
+@pytest.mark.parametrize("fault", [Drop(stored=True), Reset(stored=True), Respond(201, "?", stored=True)])
+def test_a_message_in_doubt_is_looked_up_and_found(lab: Lab, fault: Fault) -> None:
+    """Twilio had taken it and the answer was lost: the next attempt finds it and sends no second one."""
+
+    async def run() -> tuple[Outcome, Outcome]:
+        async with opened(lab, to_numbers=[A]) as channel:
+            lab.twilio.script(fault)
+            first = await channel.send(message())
+            assert isinstance(first, Unknown)
+            return first, await channel.send(message(progress=dict(first.progress)))
+
+    first, second = asyncio.run(run())
+    assert isinstance(first, Unknown)
+    assert list(first.progress["unknown"]) == [A]
+    assert isinstance(second, Delivered)
+    assert second.receipt["sid"] == lab.twilio.messages[0].id
+    assert inbox(lab) == [A]
+
+
+def test_a_message_in_doubt_that_is_not_there_is_sent(lab: Lab) -> None:
+    """The request was written and never processed: the look-up finds nothing, so it is sent."""
+
+    async def run() -> list[Outcome]:
+        async with opened(lab, to_numbers=[A]) as channel:
+            lab.twilio.script(Respond(201, "no id"))
+            first = await channel.send(message())
+            assert isinstance(first, Unknown)
+            return [first, await channel.send(message(progress=dict(first.progress)))]
+
+    assert isinstance(asyncio.run(run())[1], Delivered)
+    assert inbox(lab) == [A]
+
+
+def test_an_earlier_message_with_the_same_text_is_not_taken_for_it(lab: Lab) -> None:
+    """Two alerts may read the same: what is known to be the first is not the second."""
+
+    async def run() -> Outcome:
+        async with opened(lab, to_numbers=[A]) as channel:
+            assert isinstance(await channel.send(message()), Delivered)
+            lab.twilio.script(Respond(201, "no id"))
+            second = await channel.send(message())
+            assert isinstance(second, Unknown)
+            return await channel.send(message(progress=dict(second.progress)))
+
+    assert isinstance(asyncio.run(run()), Delivered)
+    assert inbox(lab) == [A, A]
+
+
+def test_an_old_message_with_the_same_text_is_not_taken_for_it(lab: Lab) -> None:
+    """Nor is one from before the attempt in doubt, which another process may have sent."""
+
+    async def run() -> Outcome:
+        async with opened(lab, to_numbers=[A]) as earlier:
+            await earlier.send(message())
+        async with opened(lab, to_numbers=[A]) as channel:
+            later = lab.twilio.setting.wall() + 60
+            return await channel.send(message(progress={"unknown": {A: later}}))
+
+    assert isinstance(asyncio.run(run()), Delivered)
+    assert inbox(lab) == [A, A]
+
+
+@pytest.mark.parametrize("fault", [Respond(500, "oops"), Respond(200, "no JSON"), Drop()])
+def test_while_a_doubt_cannot_be_resolved_nothing_is_sent(lab: Lab, fault: Fault) -> None:
+    """The look-up fails: the doubt stays for the next attempt."""
+
+    async def run() -> tuple[Outcome, Outcome]:
+        async with opened(lab, to_numbers=[A]) as channel:
+            lab.twilio.script(Respond(201, "no id", stored=True))
+            first = await channel.send(message())
+            assert isinstance(first, Unknown)
+            lab.twilio.down(fault)
+            second = await channel.send(message(progress=dict(first.progress)))
+            lab.twilio.up()
+            assert isinstance(second, Retry)
+            assert list(second.progress["unknown"]) == [A]
+            return second, await channel.send(message(progress=dict(second.progress)))
+
+    _, third = asyncio.run(run())
+    assert isinstance(third, Delivered)
+    assert inbox(lab) == [A]
+
+
+def test_no_time_for_all_numbers_is_no_failure_of_those_reached(lab: Lab) -> None:
+    """The attempt's time is one for all numbers; the rest is for the next attempt."""
+
+    async def run() -> Outcome:
+        async with opened(lab, timeout_seconds=1e-6) as channel:
+            return await channel.send(message(progress={"accepted": {A: "SM1"}}))
+
+    outcome = asyncio.run(run())
+    assert isinstance(outcome, Retry)
+    assert outcome.reason is Reason.TIMEOUT
+    assert outcome.progress == {"accepted": {A: "SM1"}, "refused": {}}
+    assert inbox(lab) == []
+
+
+@pytest.mark.parametrize("fault", [Respond(401, {"code": 20003}), Respond(404, {"code": 20404}), Drop()])
+def test_no_detail_holds_a_secret(lab: Lab, fault: Fault) -> None:
+    """Neither the account nor its token is in an outcome or in the section's text."""
+    lab.twilio.script(fault)
+    [outcome] = sent(lab)
+    for secret in (lab.twilio.account_sid, lab.twilio.auth_token):
+        assert secret not in repr(outcome)
+        assert secret not in repr(
+            SmsConfig.model_validate({**GOOD, "account_sid": secret, "auth_token": secret})
+        )
+
+
+def test_texts_are_fitted_to_the_segments_paid_for(lab: Lab) -> None:
+    """`fit` cuts to `max_segments`, whatever the format the template made."""
+
+    async def run() -> list[FormattedMessage]:
+        async with opened(lab, max_segments=2) as channel:
+            long = FormattedMessage(format=MessageFormat.HTML, content={"html": "<p>", "text": "a" * 999})
+            return [channel.fit(message("short")), channel.fit(long)]
+
+    short, long = asyncio.run(run())
+    assert short == message("short")
+    assert (long.format, segments(str(long.content))) == (MessageFormat.TEXT, 2)
+
+
+def test_toll_free_senders_have_shorter_parts(lab: Lab) -> None:
+    """306 characters are two segments from a long code and three from a toll-free number."""
+
+    async def run(number: str) -> str:
+        async with opened(lab, from_number=number, max_segments=2) as channel:
+            return str(channel.fit(message("a" * 306)).content)
+
+    assert len(asyncio.run(run("+15005550006"))) == 306
+    assert len(asyncio.run(run("+18005550006"))) == 304
+
+
+def test_health_is_a_look_at_the_account(lab: Lab) -> None:
+    """Right or wrong credentials show without a message being sent."""
+
+    async def run() -> tuple[bool, bool, str]:
+        async with opened(lab) as channel:
+            good = await channel.health_check()
+        async with opened(lab, auth_token="wrong") as channel:
+            bad = await channel.health_check()
+        return good.healthy, bad.healthy, bad.detail
+
+    good, bad, detail = asyncio.run(run())
+    assert (good, bad) == (True, False)
+    assert "20003" in detail
+    assert inbox(lab) == []
+
+
+GOOD: dict[str, Any] = {
+    "account_sid": "AC0123456789abcdef0123456789abcdef",
+    "auth_token": "token",
+    "from_number": "+15005550006",
+    "to_numbers": ["+819012345678"],
+}
+
+
+def test_the_section_of_the_specification_is_valid() -> None:
+    """Its keys and values, and the defaults of what it leaves out; its made-up number earns a warning."""
+    config = SmsConfig.model_validate(
+        {
+            "enabled": False,
+            "provider": "twilio",
+            "account_sid": "AC1",
+            "auth_token": "token",
+            "from_number": "+1234567890",
+            "to_numbers": ["+819012345678"],
+            "events": ["job_failed"],
+            "filters": [{"severity": ["critical"]}],
+        }
+    )
+    assert (config.max_segments, config.validity_period_seconds) == (3, 14_400)
+    assert config.rate_limit is not None
+    assert (config.rate_limit.max_requests, config.rate_limit.window_seconds) == (1, 1.0)
+    [problem] = SmsChannel(config).validate_config()
+    assert problem.startswith("+1234567890 is not a valid North American number")
+    assert SmsChannel(SmsConfig.model_validate(GOOD)).validate_config() == []
+
+
+@pytest.mark.parametrize(
+    ("change", "place"),
+    [
+        ({"to_numbers": []}, "to_numbers"),
+        ({"to_numbers": ["09012345678"]}, "to_numbers.0"),
+        ({"to_numbers": ["+0123456"]}, "to_numbers.0"),
+        ({"to_numbers": ["+81 90 1234 5678"]}, "to_numbers.0"),
+        ({"to_numbers": ["+1234567890123456"]}, "to_numbers.0"),
+        ({"to_numbers": ["+8190123456\uff17\uff18"]}, "to_numbers.0"),
+        ({"to_numbers": ["+819012345678\n"]}, "to_numbers.0"),
+        ({"from_number": ""}, ""),
+        ({"from_number": "0312345678901"}, "from_number"),
+        ({"from_number": "a sender name that is long"}, "from_number"),
+        ({"messaging_service_sid": "AC1"}, "messaging_service_sid"),
+        ({"account_sid": "AC1/../x"}, "account_sid"),
+        ({"auth_token": ""}, "auth_token"),
+        ({"provider": "other"}, "provider"),
+        ({"max_segments": 11}, "max_segments"),
+        ({"validity_period_seconds": 0}, "validity_period_seconds"),
+        ({"validity_period_seconds": 36_001}, "validity_period_seconds"),
+        ({"api_base_url": "ftp://example.com"}, "api_base_url"),
+    ],
+)
+def test_mistakes_in_the_section_are_named(change: dict[str, Any], place: str) -> None:
+    """Each is refused when the configuration is read, by its key."""
+    with pytest.raises(ValidationError) as refusal:
+        SmsConfig.model_validate(GOOD | change)
+    [found] = refusal.value.errors()
+    assert ".".join(map(str, found["loc"])) == place
+
+
+@pytest.mark.parametrize("sender", ["+15005550006", "12345", "NecroCode"])
+def test_senders_may_be_numbers_short_codes_or_names(sender: str) -> None:
+    """What Twilio takes as `From`."""
+    assert SmsConfig.model_validate(GOOD | {"from_number": sender}).from_number == sender
+
+
+def test_one_number_may_be_written_as_text() -> None:
+    """`to_numbers: "+81..."` needs no list."""
+    assert SmsConfig.model_validate(GOOD | {"to_numbers": A}).to_numbers == [A]
+
+
+def test_sms_is_a_built_in_type() -> None:
+    """`type: sms` finds this channel, with the specification's default events."""
+    assert find("sms") is SmsChannel
+    assert SmsChannel.default_events == {"job_failed", "system_alert"}
