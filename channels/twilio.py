@@ -154,5 +154,5 @@ def _is(message: Mapping[str, Any], number: str, body: str, since: float) -> boo
 
 
 def _objects(value: Any) -> list[dict[str, Any]]:
-    items = cast("list[Any]", value) if isinstance(value, list) else []
+    items = cast("list[object]", value) if isinstance(value, list) else []
     return [cast("dict[str, Any]", item) for item in items if isinstance(item, dict)]

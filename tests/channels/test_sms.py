@@ -1,4 +1,4 @@
-"""The SMS channel against the lab's Twilio: a result for each number, doubts looked up, opt-outs respected."""
+"""The SMS channel against the lab's Twilio: a result for each number, doubts looked up, opt-outs kept."""
 
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
