@@ -12,6 +12,14 @@ class Shutdown(Exception):  # noqa: N818 - an orderly end is no error
     """Raised by a behaviour to end orderly: a transient child is then not restarted."""
 
 
+class HandledError(Exception):
+    """Raised by a behaviour to crash over a message that it has dealt with: it is not handed out again."""
+
+    def __init__(self, cause: BaseException) -> None:
+        super().__init__(repr(cause))
+        self.cause = cause
+
+
 class Signal:
     """Base of what comes on the system lane for the behaviour."""
 

@@ -28,7 +28,7 @@ from pykka.messages import _ActorStop
 from knell.errors import SystemStopped
 from knell.log import log
 
-from .behaviour import Behaviour, IoDone, Shutdown, Signal, Terminated
+from .behaviour import Behaviour, HandledError, IoDone, Shutdown, Signal, Terminated
 from .context import Context
 from .host import Host
 from .io import IoFunction
@@ -209,6 +209,8 @@ class Cell(pykka.ThreadingActor):
         if not self.mailbox.end(epoch):
             return None
         self.up = False
+        if isinstance(error, HandledError):
+            hand, error = [], error.cause
         if isinstance(error, Shutdown):
             self._answer(hand, pykka.ActorDeadError(f"{self.spec.id} stopped"))
             self._hook(behaviour, "on_stop")

@@ -22,7 +22,7 @@ from ..channels.base import Channel
 from ..channels.http import Http
 from ..config.schema import ChannelConfig
 from ..templates.engine import TemplateEngine
-from .behaviour import Behaviour, IoDone, Signal, Timer
+from .behaviour import Behaviour, HandledError, IoDone, Signal, Timer
 from .context import Context
 from .line import Line
 from .mail import Begin, Begun, Diverted, Settled, Want
@@ -143,7 +143,7 @@ class ChannelActor(Behaviour):
         """Take the outcome of a send, also of one that an earlier incarnation began.
 
         Raises:
-            BaseException: what escaped the channel's `send`, after it was written down: that is a crash.
+            HandledError: with what escaped the channel's `send`, after it was written down: that is a crash.
         """
         attempt = done.op.attempt
         self._metrics.attempt_seconds.observe(done.elapsed)
@@ -154,7 +154,7 @@ class ChannelActor(Behaviour):
             return
         self._metrics.attempts[Reason.CRASHED].inc()
         self._handle(Broke(attempt, "".join(format_exception(done.error)), done.elapsed))
-        raise done.error
+        raise HandledError(done.error)
 
     # Sending
 

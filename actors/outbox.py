@@ -67,14 +67,20 @@ class Outbox(Behaviour):
 
     def on_start(self) -> None:
         """Open the store, put back what a dead process was sending, and serve who has asked already."""
-        recovered = self._store.open(self._now(), self._now() + LONGEST_DELAY)
-        if recovered:
-            log.warning("outbox.recovered", deliveries=recovered)
+        self._store.open()
+        if not self.ctx.keep.get("recovered"):  # later incarnations find sends of this very process
+            self._transact(self._recover)
+            self.ctx.keep["recovered"] = True
         for channel, (pending, dead) in self._store.counts().items():
             self._telemetry.channel(channel).pending.set(pending)
             self._telemetry.channel(channel).dead.set(dead)
         self._stirred.update(self._wants)
         self._transact(self._serve)
+
+    def _recover(self) -> None:
+        recovered = self._store.recover(self._now(), self._now() + LONGEST_DELAY)
+        if recovered:
+            log.warning("outbox.recovered", deliveries=recovered)
 
     def on_stop(self) -> None:
         """Close the store; what is left in it is sent after the next start."""

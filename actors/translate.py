@@ -9,7 +9,7 @@ from ..config.schema import Backoff as BackoffConfig
 from ..config.schema import ChannelConfig, ChildConfig, NotificationConfig, RoutingRule
 from .policy.batcher import BatchPolicy
 from .policy.breaker import BreakerPolicy
-from .policy.channel import ChannelPolicy
+from .policy.channel import CRASH_LIMIT, ChannelPolicy
 from .policy.restart import Backoff, Intensity
 from .policy.retry import RetryPolicy
 from .policy.routing import Gate, Rule
@@ -34,7 +34,7 @@ def channel_policy(section: ChannelConfig, config: NotificationConfig) -> Channe
         rate=(limit.window_seconds / limit.max_requests, limit.burst) if limit else None,
         concurrency=section.concurrency,
         divert_after=section.fallback_after_seconds if section.fallback else None,
-        crash_limit=child(config, section.name).attempts or ChannelPolicy.crash_limit,
+        crash_limit=child(config, section.name).attempts or CRASH_LIMIT,
     )
 
 

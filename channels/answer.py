@@ -16,7 +16,7 @@ from knell.messages import Delivered, Outcome, Reason, Rejected, Retry, Scope
 MIN_PAUSE, MAX_PAUSE = 1.0, 3600.0
 """Seconds a service may make us wait: `Retry-After: 0` is no pause, and a day is a mistake."""
 
-_SECONDS = re.compile(r"\d{1,15}(?:\.\d{1,15})?")
+_SECONDS = re.compile(r"[0-9]{1,15}(?:\.[0-9]{1,15})?")
 
 _REASONS: dict[int, Reason] = {
     HTTPStatus.BAD_REQUEST: Reason.INVALID_MESSAGE,

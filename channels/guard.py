@@ -93,11 +93,8 @@ class Guard:
     def url_problem(self, url: URL) -> str | None:
         """Say what is wrong with a URL as it is written, its secrets left out; None when nothing is."""
         if url.scheme not in self._schemes:
-            return (
-                "only https is allowed (security.require_tls)"
-                if "https" != url.scheme in {"http", ""}
-                else ("not an http or https URL")
-            )
+            plain = url.scheme == "http"
+            return "only https is allowed (security.require_tls)" if plain else "not an http or https URL"
         if url.raw_user is not None or url.raw_password is not None:
             return "user name and password do not belong into a URL"
         return None if url.raw_host else "no host in the URL"

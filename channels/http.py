@@ -87,7 +87,8 @@ class Request(TypedDict, total=False):
 class Http:
     """A client with one pool of kept connections, made on first use in the running event loop.
 
-    It follows no redirect, keeps no cookie, reads no proxy setting or netrc, and repeats nothing by itself.
+    It follows no redirect, keeps no cookie, reads no proxy setting or netrc, and repeats nothing that was sent
+    with a body.
 
     Attributes:
         security: what outgoing connections may do.

@@ -38,9 +38,11 @@ def without(problems: Iterable[Problem], values: Iterable[str]) -> list[Problem]
     A finding about one key shows its whole line, and in `{...}` a credential may stand on the same line.
     The mask is as long as what it covers, for the caret to stay where it is.
     """
+    if not (found := list(problems)):
+        return []
     longest_first = sorted({value for value in values if len(value) > 1}, key=len, reverse=True)
     masked: list[Problem] = []
-    for problem in problems:
+    for problem in found:
         shown = problem.excerpt
         for value in longest_first:
             shown = shown.replace(value, "*" * len(value))

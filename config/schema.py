@@ -340,7 +340,7 @@ class NotificationConfig(Strict):
         """Put `rate_limits` where the channels look, for a configuration that no file was read for."""
         for name, limit in self.rate_limits.items():
             section = self.channels.get(name)
-            if section is not None and section.rate_limit is None:
+            if section is not None and "rate_limit" not in section.model_fields_set:
                 self.channels[name] = section.model_copy(update={"rate_limit": limit})
         return self
 

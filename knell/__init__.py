@@ -1,7 +1,7 @@
 """knell tells people what their coding jobs did.
 
-    with knell.start("config/notifications.yaml") as manager:
-        manager.ref.tell(knell.NotificationEvent(event_type="job_failed", source="dispatcher", title="nightly"))
+with knell.start("config/notifications.yaml") as manager:
+    manager.ref.tell(knell.NotificationEvent(event_type="job_failed", source="dispatcher", title="nightly"))
 """
 
 from importlib import import_module

@@ -19,7 +19,9 @@ Classes = dict[str, type[Channel]]
 
 
 def read(
-    source: Source | None, environ: Mapping[str, str] | None = None, switched: Mapping[str, bool] | None = None
+    source: Source | None,
+    environ: Mapping[str, str] | None = None,
+    switched: Mapping[str, bool] | None = None,
 ) -> NotificationConfig:
     """Return a checked configuration; `switched` are channels an operator enabled or disabled.
 

@@ -108,13 +108,17 @@ def _path(key: str) -> tuple[str, ...]:
         if len(path) == 1 or not all(path):
             raise FilterError(f"{key}: name a key of the metadata, as in metadata.repo")
     elif key not in FIELDS:
-        raise FilterError(f"unknown field {key!r}{_suggestion(key, (*FIELDS, 'metadata', 'all', 'any', 'not'))}")
+        raise FilterError(
+            f"unknown field {key!r}{_suggestion(key, (*FIELDS, 'metadata', 'all', 'any', 'not'))}"
+        )
     return path
 
 
 def _test(path: tuple[str, ...], operator: str, operand: Any) -> Condition:
     if operator not in OPERATORS:
-        raise FilterError(f"{'.'.join(path)}: unknown operator {operator!r}{_suggestion(operator, OPERATORS)}")
+        raise FilterError(
+            f"{'.'.join(path)}: unknown operator {operator!r}{_suggestion(operator, OPERATORS)}"
+        )
     where = f"{'.'.join(path)} {operator}"
     if operator in _LISTS:
         if not isinstance(operand, list | tuple):

@@ -11,11 +11,17 @@ from collections.abc import Callable, MutableMapping
 from typing import IO, Any
 
 import structlog
+from structlog.dev import plain_traceback
 
 LONGEST = 2048
 """Characters of one value in a log line; longer ones are cut, an event text is untrusted."""
 
 _Event = MutableMapping[str, Any]
+
+# Never with local variables: they hold credentials and event texts.
+_tracebacks = structlog.processors.ExceptionRenderer(
+    structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+)
 
 
 def _cut(_logger: Any, _method: str, event: _Event) -> _Event:
@@ -62,7 +68,9 @@ def to_stream(stream: IO[str], *, level: str = "info", json: bool | None = None)
     renderer: Any = (
         structlog.processors.JSONRenderer()
         if as_json
-        else structlog.dev.ConsoleRenderer(colors=stream.isatty() and sys.platform != "win32")
+        else structlog.dev.ConsoleRenderer(
+            colors=stream.isatty() and sys.platform != "win32", exception_formatter=plain_traceback
+        )
     )
     logger = structlog.wrap_logger(
         structlog.PrintLogger(stream),
@@ -70,7 +78,7 @@ def to_stream(stream: IO[str], *, level: str = "info", json: bool | None = None)
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             _cut,
-            structlog.processors.dict_tracebacks if as_json else structlog.dev.set_exc_info,
+            *([_tracebacks] if as_json else []),
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(level),

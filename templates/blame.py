@@ -1,6 +1,6 @@
 """Whatever goes wrong in a template, as one error that says where."""
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 
 from jinja2 import Template, TemplateNotFound, TemplateSyntaxError
@@ -9,7 +9,7 @@ from knell.errors import TemplateError
 
 
 @contextmanager
-def explained(name: str) -> Iterator[None]:
+def explained(name: str) -> Generator[None]:
     """Turn every error of the code inside into a `TemplateError` that names template, line and cause."""
     try:
         yield

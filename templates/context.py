@@ -27,9 +27,9 @@ from .printing import lenient
 from .wording import Catalog
 
 
-def plain_data(event: NotificationEvent) -> dict[str, Any]:
-    """Return an event as dicts, lists, texts and numbers only."""
-    data: dict[str, Any] = msgspec.to_builtins(event, str_keys=True, enc_hook=str)
+def plain_data(source: NotificationEvent | Mapping[str, Any]) -> dict[str, Any]:
+    """Return an event, or variables of the host, as dicts, lists, texts and numbers only."""
+    data: dict[str, Any] = msgspec.to_builtins(source, str_keys=True, enc_hook=str)
     return data
 
 

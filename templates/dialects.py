@@ -6,9 +6,8 @@ they are.
 """
 
 import re
-from typing import Any
 
-from .taint import CLOSE, LINK, OPEN, Dialect, Place, Segment, segments
+from .taint import CLOSE, LINK, OPEN, Dialect, Json, Place, Segment, segments
 from .text import clean, is_web_url
 
 _ZERO_WIDTH_SPACE = "\u200b"
@@ -195,20 +194,18 @@ def _is_url(key: str) -> bool:
     return key == "url" or key.endswith(("_url", "_link", "_icon"))
 
 
-def slack(node: dict[str, Any], key: str, under: str) -> Place:
+def slack(node: dict[str, Json], key: str, under: str) -> Place:
     """Find the markup of a text in a Slack message."""
     kind = node.get("type")
+    if key == "text":
+        return _SLACK_TEXTS.get(str(kind), mrkdwn)
     if _is_url(key):
         return url
-    if kind in {"plain_text", "text"}:
-        return plain
-    if key == "text" and kind == "markdown":
-        return _slack_markdown
-    legacy = under in {"attachments", "fields"} and kind is None
-    return mrkdwn if key in {"text", "pretext", "fallback"} or (legacy and key in _LEGACY_TEXTS) else plain
+    legacy = kind is None and under in {"attachments", "fields"}
+    return mrkdwn if legacy and key in _LEGACY_TEXTS else plain
 
 
-_LEGACY_TEXTS = frozenset({"title", "value", "footer", "author_name"})
+_LEGACY_TEXTS = frozenset({"pretext", "fallback", "title", "value", "footer", "author_name"})
 
 
 def _slack_markdown(text: str) -> str:
@@ -218,7 +215,10 @@ def _slack_markdown(text: str) -> str:
     )
 
 
-def discord(_node: dict[str, Any], key: str, under: str) -> Place:
+_SLACK_TEXTS: dict[str, Place] = {"plain_text": plain, "text": plain, "markdown": _slack_markdown}
+
+
+def discord(_node: dict[str, Json], key: str, under: str) -> Place:
     """Find the markup of a text in a Discord message."""
     if _is_url(key):
         return url
@@ -227,7 +227,7 @@ def discord(_node: dict[str, Any], key: str, under: str) -> Place:
     return plain
 
 
-def other(_node: dict[str, Any], _key: str, _under: str) -> Place:
+def other(_node: dict[str, Json], _key: str, _under: str) -> Place:
     """Treat every text of an unknown provider as data that must arrive exactly."""
     return verbatim
 

@@ -3,7 +3,7 @@
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import jinja2
 import msgspec
@@ -22,7 +22,7 @@ from .meter import collect, metered
 from .plain import messages_text
 from .printing import SYNTAXES, lenient, printed_data
 from .sandbox import Sandbox
-from .taint import settle, unmarked
+from .taint import Json, settle, unmarked
 from .text import cut, one_line
 from .wording import Catalog, catalog, msg
 
@@ -104,10 +104,8 @@ class TemplateEngine:
             plain = [plain_data(event) for event in events]
             words = catalog(str(context.get("locale") or self._locale))
             more = {key: value for key, value in context.items() if key not in {"event", "events", "locale"}}
-            seen = {
-                **variables(events, plain, words, self._dashboard_url),
-                **lenient(msgspec.to_builtins(more, str_keys=True, enc_hook=str)),
-            }
+            seen = variables(events, plain, words, self._dashboard_url)
+            seen |= {key: lenient(value) for key, value in plain_data(more).items()}
             return self._rendered(name, name.split("/", 1)[0], events, plain, seen)
 
     def plain(self, events: Sequence[NotificationEvent], *, locale: str | None = None) -> FormattedMessage:
@@ -190,14 +188,17 @@ class TemplateEngine:
         if template is None:
             template = self._sandboxes[extension(name)].get_template(name)
         else:
-            seen = printed_data(seen, SYNTAXES[extension(name)])
+            seen = {key: printed_data(value, SYNTAXES[extension(name)]) for key, value in seen.items()}
         context = template.new_context(seen)
         return collect(template.root_render_func(context)), context
 
     def _own_subject(self, context: Context) -> str:
         """Render the block `subject` of an HTML template, as text."""
         block = context.blocks.get("subject")
-        return cut(one_line(Markup(collect(block[0](context))).unescape()), MAX_SUBJECT) if block else ""
+        if not block:
+            return ""
+        html = Markup(collect(block[0](context)))  # noqa: S704 - only to take the entities out again
+        return cut(one_line(html.unescape()), MAX_SUBJECT)
 
     def _text_beside(self, name: str, seen: dict[str, Any]) -> str:
         """Return the plain text of a mail: the file beside its HTML, else the folder's `base.txt`."""
@@ -237,8 +238,7 @@ def _decoded(text: str, kind: str) -> dict[str, Any]:
         raise TemplateError(_place_of(str(error), text)) from None
     if not isinstance(tree, dict):
         raise TemplateError("the rendered text is no JSON object")
-    settled: dict[str, Any] = settle(tree, dialect_of(kind))
-    return settled
+    return settle(cast("dict[str, Json]", tree), dialect_of(kind))
 
 
 def _place_of(error: str, text: str) -> str:

@@ -11,6 +11,7 @@ from knell.events import EventType
 
 from .occasions import OCCASIONS, Occasion, status_word
 from .printing import ABSENT, text_of
+from .taint import Json
 from .text import is_web_url
 from .wording import Catalog, msg
 
@@ -151,22 +152,19 @@ def _labels(words: Catalog) -> dict[str, str]:
     return {name: words(label) for name, label in LABELS.items()}
 
 
-def _known(metadata: Mapping[str, Any]) -> dict[str, Any]:
+def _known(metadata: Mapping[str, Json]) -> dict[str, Json]:
     """Return what the metadata says, by meaning; of several keys the best that holds something."""
-    best: dict[str, tuple[int, Any]] = {}
+    best: dict[str, tuple[int, Json]] = {}
     for key, value in metadata.items():
         meaning, rank = _MEANING.get(key, ("", 0))
         content = value.strip() if isinstance(value, str) else value
-        if meaning and (content or (content == 0 and content is not False)):
-            best[meaning] = min(best.get(meaning, (rank, content)), (rank, content), key=_rank)
+        says_something = content or (content == 0 and content is not False)
+        if meaning and says_something and (meaning not in best or rank < best[meaning][0]):
+            best[meaning] = rank, content
     return {meaning: content for meaning, (_, content) in best.items()}
 
 
-def _rank(candidate: tuple[int, Any]) -> int:
-    return candidate[0]
-
-
-def _told(value: Any) -> str:
+def _told(value: Json) -> str:
     """Say what a value tells; errors are often mappings of a type and a message."""
     if isinstance(value, dict):
         message = value.get("message") or value.get("error")
@@ -178,11 +176,11 @@ def _told(value: Any) -> str:
     return text_of(value)
 
 
-def _say(known: Mapping[str, Any], meaning: str) -> str:
+def _say(known: Mapping[str, Json], meaning: str) -> str:
     return _told(known[meaning]) if meaning in known else ""
 
 
-def _things(known: Mapping[str, Any]) -> dict[str, str]:
+def _things(known: Mapping[str, Json]) -> dict[str, str]:
     retries = _say(known, "retries")
     return {
         "job": _named(_say(known, "job"), _say(known, "job_name")),
@@ -213,7 +211,7 @@ def _share(done: str, total: str) -> str:
     return f"{done}/{total}" if done and total else total or done
 
 
-def _failed_tasks(failed: Any) -> str:
+def _failed_tasks(failed: Json) -> str:
     if isinstance(failed, dict):
         return ", ".join(text_of(name) for name in failed)
     if isinstance(failed, list):
@@ -221,11 +219,11 @@ def _failed_tasks(failed: Any) -> str:
     return "" if not failed else text_of(failed)
 
 
-def _task_of(item: dict[str, Any]) -> str:
+def _task_of(item: dict[str, Json]) -> str:
     return _say(_known(item), "task") or text_of(item.get("id"))
 
 
-def _status(known: Mapping[str, Any], event: Mapping[str, Any], found: Occasion, words: Catalog) -> str:
+def _status(known: Mapping[str, Json], event: Mapping[str, Any], found: Occasion, words: Catalog) -> str:
     told = _say(known, "status")
     if not told and event["event_type"] not in OCCASIONS:
         told = _say(known, "custom_status")
@@ -237,7 +235,7 @@ def _status(known: Mapping[str, Any], event: Mapping[str, Any], found: Occasion,
     return words(usual) if usual and words(usual) != usual else told
 
 
-def _error(known: Mapping[str, Any], *, quiet: bool) -> str:
+def _error(known: Mapping[str, Json], *, quiet: bool) -> str:
     message = _say(known, "error") or ("" if quiet else _say(known, "reason"))
     details = _say(known, "details")
     if not message and not details:
@@ -245,7 +243,7 @@ def _error(known: Mapping[str, Any], *, quiet: bool) -> str:
     return details if message in details else _joined("\n", message, details)
 
 
-def _errors_of_tasks(failed: Any) -> str:
+def _errors_of_tasks(failed: Json) -> str:
     if isinstance(failed, dict):
         return "\n".join(f"{text_of(name)}: {_told(error)}" for name, error in failed.items())
     items = [item for item in failed if isinstance(item, dict)] if isinstance(failed, list) else []
@@ -253,7 +251,7 @@ def _errors_of_tasks(failed: Any) -> str:
     return "\n".join(f"{name}: {error}" for name, error in errors if error)
 
 
-def _duration(known: Mapping[str, Any], words: Catalog) -> str:
+def _duration(known: Mapping[str, Json], words: Catalog) -> str:
     for meaning, scale in (("seconds", 1), ("milliseconds", 1000)):
         if meaning in known:
             seconds = _number(known[meaning])
@@ -261,7 +259,7 @@ def _duration(known: Mapping[str, Any], words: Catalog) -> str:
     return ""
 
 
-def _number(value: Any) -> float | None:
+def _number(value: Json) -> float | None:
     """Return a count of seconds; flags of the command line are text, so digits count as a number."""
     if isinstance(value, str) and not value.replace(".", "", 1).isdecimal():
         return None

@@ -1,7 +1,7 @@
 """The filters templates may use: those of jinja2 that cost what they look like, and a few of knell's own."""
 
 from collections.abc import Callable, Iterable
-from typing import Any
+from typing import TYPE_CHECKING, Any, cast
 
 from jinja2 import Environment, pass_environment
 from jinja2.filters import FILTERS as JINJA_FILTERS
@@ -14,34 +14,14 @@ from .sms import gsm, sms_line
 from .taint import marked_json
 from .text import cut, one_line
 
+if TYPE_CHECKING:
+    from .sandbox import Sandbox
+
 _HARMLESS = (
-    *(
-        "abs",
-        "capitalize",
-        "count",
-        "d",
-        "default",
-        "dictsort",
-        "filesizeformat",
-        "first",
-        "float",
-        "groupby",
-    ),
-    *(
-        "int",
-        "items",
-        "last",
-        "length",
-        "lower",
-        "map",
-        "max",
-        "min",
-        "reject",
-        "rejectattr",
-        "reverse",
-        "select",
-    ),
-    *("selectattr", "sort", "string", "sum", "title", "trim", "unique", "upper", "urlencode", "wordcount"),
+    *("abs", "capitalize", "count", "d", "default", "dictsort", "filesizeformat", "first", "float"),
+    *("groupby", "int", "items", "last", "length", "lower", "map", "max", "min", "reject", "rejectattr"),
+    *("reverse", "select", "selectattr", "sort", "string", "sum", "title", "trim", "unique", "upper"),
+    *("urlencode", "wordcount"),
 )
 
 
@@ -54,14 +34,13 @@ def _join(
         items = [environment.getitem(item, attribute) for item in items]
     parts: list[Any] = []
     for item in spend_loop(items, 1):
-        parts += (separator, item) if parts else (item,)
-    joined: Callable[[list[Any]], str] = environment.joined  # type: ignore[attr-defined] # the sandbox has it
-    return joined(parts)
+        parts += [separator, item] if parts else [item]
+    return cast("Sandbox", environment).joined(parts)
 
 
-def _replace(text: Any, old: str, new: str) -> str:
+def _replace(value: Any, old: str, new: str) -> str:
     """Replace a text, after looking at how long the result will be."""
-    text = text_of(text)
+    text = text_of(value)
     if not old:
         raise ValueError("replace needs a text to look for")
     spend_chars(new, times=text.count(old))

@@ -3,7 +3,6 @@
 import difflib
 from collections.abc import Iterator, Sequence
 from importlib.resources import files
-from os.path import splitext
 from pathlib import Path
 
 from jinja2 import BaseLoader, ChoiceLoader, DictLoader, FileSystemLoader
@@ -63,7 +62,8 @@ class Library:
 
 def extension(name: str) -> str:
     """Return a template's file type."""
-    return splitext(name)[1]
+    _, dot, suffix = name.rpartition(".")
+    return dot + suffix
 
 
 def _files(folder: Path) -> Iterator[str]:

@@ -5,15 +5,16 @@ loop, macro, block and included template is charged here by the number of its sy
 is built by its length: no clock is involved, so the same template always ends at the same place.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
 from itertools import islice
 from typing import Any
 
-from jinja2 import TemplateRuntimeError, nodes
+from jinja2 import TemplateRuntimeError, nodes, pass_context
 from jinja2.exceptions import TemplateSyntaxError
+from jinja2.runtime import Context
 from jinja2.visitor import NodeVisitor
 
 from .wording import ENGLISH, Catalog
@@ -26,6 +27,10 @@ MAX_CHARS = 16 * 1024 * 1024
 
 MAX_OUTPUT = 8 * 1024 * 1024
 """Characters one rendering may yield."""
+
+
+_FREE_CHARS = 1000
+_CHUNKS = 500
 
 
 class _Allowance:
@@ -42,7 +47,7 @@ _CURRENT: ContextVar[_Allowance] = ContextVar("knell_rendering", default=_IDLE)
 
 
 @contextmanager
-def metered(catalog: Catalog) -> Iterator[None]:
+def metered(catalog: Catalog) -> Generator[None]:
     """Give the code inside a fresh allowance and a language."""
     token = _CURRENT.set(_Allowance(catalog))
     try:
@@ -56,7 +61,7 @@ def current_catalog() -> Catalog:
     return _CURRENT.get().catalog
 
 
-def spend_steps(steps: int = 1) -> None:
+def spend_steps(steps: int) -> None:
     """Charge for work.
 
     Raises:
@@ -70,14 +75,14 @@ def spend_steps(steps: int = 1) -> None:
 
 
 def spend_chars(text: str, times: int = 1) -> str:
-    """Charge for a text, and return it.
+    """Charge for a text, and return it; short ones are paid for by the steps that make them.
 
     Raises:
         TemplateRuntimeError: nothing is left.
     """
-    allowance = _CURRENT.get()
-    if allowance is not _IDLE:
-        allowance.chars -= len(text) * times
+    chars = len(text) * times
+    if chars > _FREE_CHARS and (allowance := _CURRENT.get()) is not _IDLE:
+        allowance.chars -= chars
         if allowance.chars < 0:
             raise TemplateRuntimeError(f"the template builds too much text: more than {MAX_CHARS} characters")
     return text
@@ -93,12 +98,12 @@ def spend_loop(items: Iterable[Any], weight: int) -> list[Any]:
 def collect(chunks: Iterable[str]) -> str:
     """Join what a template yields, and stop it when it yields too much."""
     parts: list[str] = []
-    room = MAX_OUTPUT
-    for chunk in chunks:
-        room -= len(chunk)
+    source, room = iter(chunks), MAX_OUTPUT
+    while batch := list(islice(source, _CHUNKS)):
+        room -= sum(map(len, batch))
         if room < 0:
             raise TemplateRuntimeError(f"the template writes too much: more than {MAX_OUTPUT} characters")
-        parts.append(chunk)
+        parts += batch
     return "".join(parts)
 
 
@@ -108,12 +113,27 @@ def charged(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def paying(*args: Any, **kwargs: Any) -> Any:
         for argument in args:
-            if isinstance(argument, str):
+            if isinstance(argument, str) and len(argument) > _FREE_CHARS:
                 spend_chars(argument)
         result = function(*args, **kwargs)
         return spend_chars(result) if isinstance(result, str) else result
 
     return paying
+
+
+@pass_context
+def _loop(_: Context, items: Iterable[Any], weight: int) -> list[Any]:
+    return spend_loop(items, weight)
+
+
+@pass_context
+def _body(_: Context, weight: int) -> None:
+    spend_steps(weight)
+
+
+METERS: dict[str, Callable[..., Any]] = {" loop": _loop, " body": _body}
+"""The charges, as filters whose names no template can write. That they take the context keeps jinja2 from
+computing them once, when it compiles."""
 
 
 class Metering(NodeVisitor):
@@ -125,7 +145,7 @@ class Metering(NodeVisitor):
             raise TemplateSyntaxError("recursive loops are not available in templates", node.lineno)
         weight = _weight(node.body)
         self.generic_visit(node)
-        node.iter = _call("spend_loop", [node.iter, nodes.Const(weight)], node.lineno)
+        node.iter = _metered(node.iter, " loop", [nodes.Const(weight)])
 
     def visit_Macro(self, node: nodes.Macro) -> None:  # noqa: N802 - see above
         """Charge a macro by its body, at every call."""
@@ -146,7 +166,7 @@ class Metering(NodeVisitor):
     def _charge_body(self, node: nodes.Macro | nodes.CallBlock | nodes.Block) -> None:
         weight = _weight(node.body)
         self.generic_visit(node)
-        charge = _call("spend_steps", [nodes.Const(weight)], node.lineno)
+        charge = _metered(nodes.Const(weight), " body", [])
         node.body.insert(0, nodes.ExprStmt(charge, lineno=node.lineno))
 
 
@@ -154,6 +174,5 @@ def _weight(body: list[nodes.Node]) -> int:
     return 1 + sum(1 for part in body for _ in part.find_all(nodes.Node))
 
 
-def _call(name: str, arguments: list[nodes.Expr], lineno: int) -> nodes.Call:
-    call = nodes.Call(nodes.EnvironmentAttribute(name), arguments, [], None, None)
-    return call.set_lineno(lineno)
+def _metered(node: nodes.Node, meter: str, arguments: list[nodes.Const]) -> nodes.Filter:
+    return nodes.Filter(node, meter, arguments, [], None, None, lineno=node.lineno)

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, cast
 
 import msgspec
 from jinja2 import Undefined
@@ -10,7 +10,7 @@ from jinja2.runtime import ChainableUndefined
 from markupsafe import Markup, escape
 
 from .dialects import escape_markdown, markdown_link
-from .taint import marked, marked_link
+from .taint import Json, marked, marked_link
 from .text import clean, is_web_url
 
 
@@ -54,7 +54,7 @@ class Lenient(dict[str, Any]):
         return ABSENT
 
 
-def lenient(value: Any) -> Any:
+def lenient(value: Json) -> Json:
     """Return plain data in which every mapping is lenient."""
     if isinstance(value, dict):
         return Lenient(
@@ -63,16 +63,22 @@ def lenient(value: Any) -> Any:
     return [lenient(item) for item in value] if isinstance(value, list) else value
 
 
-def text_of(value: Any) -> str:
-    """Return a value as a reader wants it: lists with commas, mappings as JSON, nothing as a dash."""
+def text_of(value: object) -> str:
+    """Return a value as a reader wants it: lists with commas, mappings as JSON, nothing as a dash.
+
+    Raises:
+        TypeError: it is neither plain data nor undefined, but a function or the like.
+    """
     if isinstance(value, str):
         return str(value)
     if value is None:
         return str(ABSENT)
     if isinstance(value, bool):
         return "true" if value else "false"
-    if isinstance(value, list | tuple) and not any(isinstance(item, dict | list | tuple) for item in value):
-        return ", ".join(text_of(item) for item in value)
+    if isinstance(value, list | tuple):
+        items = cast("list[object]", value)
+        if not any(isinstance(item, dict | list | tuple) for item in items):
+            return ", ".join(text_of(item) for item in items)
     if isinstance(value, dict | list | tuple):
         return msgspec.json.encode(value).decode()
     if isinstance(value, int | float | Undefined):
@@ -137,7 +143,7 @@ class _Printed(str):
     __html__ = __str__
 
 
-def printed_data(value: Any, syntax: Syntax) -> Any:
+def printed_data(value: Json, syntax: Syntax) -> Json:
     """Return plain data whose texts print themselves as the file type writes them."""
     if isinstance(value, str):
         printed = _Printed(value)

@@ -5,19 +5,20 @@ of a few characters (`*` on text, `%` formatting, `center`, `format`, ...) is no
 """
 
 from collections.abc import Iterable
-from typing import Any
+from itertools import chain
+from typing import Any, cast
 
 from jinja2 import BaseLoader, StrictUndefined, Template, TemplateRuntimeError, nodes
 from jinja2.compiler import CodeGenerator, Frame
-from jinja2.exceptions import SecurityError
 from jinja2.environment import TemplateModule
+from jinja2.exceptions import SecurityError
 from jinja2.runtime import BlockReference, Context, LoopContext, Macro, TemplateReference, Undefined
-from jinja2.utils import Namespace
 from jinja2.sandbox import ImmutableSandboxedEnvironment
+from jinja2.utils import Namespace
 from markupsafe import Markup
 
 from .filters import FILTERS
-from .meter import Metering, current_catalog, spend_chars, spend_loop, spend_steps
+from .meter import METERS, Metering, current_catalog, spend_chars, spend_loop, spend_steps
 from .printing import Syntax, text_of
 from .taint import OMITTED
 from .wording import fill
@@ -41,14 +42,17 @@ class _Generator(CodeGenerator):
     """Sends every output and every `~` through the environment, which knows the file type."""
 
     def _output_child_to_const(self, node: nodes.Expr, frame: Frame, finalize: Any) -> str:
+        del frame, finalize  # the arguments jinja2 gives: constants are written at run time, like all else
         if isinstance(node, nodes.TemplateData):
             return node.data
         raise nodes.Impossible
 
     def _output_child_pre(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        del node, frame, finalize
         self.write("environment.printed(")
 
     def _output_child_post(self, node: nodes.Expr, frame: Frame, finalize: Any) -> None:
+        del node, frame, finalize
         self.write(")")
 
     def visit_Concat(self, node: nodes.Concat, frame: Frame) -> None:  # noqa: N802 - jinja2's name
@@ -80,18 +84,16 @@ class Sandbox(ImmutableSandboxedEnvironment):
         self.syntax = syntax
         self.printed = syntax.writer()
         self.newstyle_gettext = True  # type: ignore[attr-defined] # declared by the i18n extension at run time
-        self.filters = dict(FILTERS)
+        self.filters = {**FILTERS, **METERS}
         self.globals = {
             "range": _short_range,
             "namespace": Namespace,
             "link": self._link,
-            "omit": Markup(OMITTED),
+            "omit": Markup(OMITTED),  # noqa: S704 - a constant
             "_": _translated,
             "gettext": _translated,
             "ngettext": _translated_plural,
         }
-        self.spend_loop = spend_loop
-        self.spend_steps = spend_steps
 
     @staticmethod
     def concat(parts: Iterable[str]) -> str:
@@ -102,7 +104,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         """Join values; next to markup, data is written as the file type writes it."""
         parts = list(parts)
         if any(isinstance(part, Markup) for part in parts):
-            return Markup(self.concat([self.printed(part) for part in parts]))
+            return Markup(self.concat([self.printed(part) for part in parts]))  # noqa: S704 - just written
         return self.concat([text_of(part) for part in parts])
 
     def _link(self, url: Any, text: Any = "") -> Markup:
@@ -111,12 +113,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Read `obj.attribute`: a key of data, one of the few methods, or a part of jinja2's own objects."""
         if isinstance(obj, dict):
+            data = cast("dict[str, Any]", obj)
             if attribute in _MAPPING_METHODS:
-                return getattr(obj, attribute)
+                return getattr(data, attribute)
             try:
-                return obj[attribute]
+                return data[attribute]
             except KeyError:
-                return self.undefined(obj=obj, name=attribute)
+                return self.undefined(obj=data, name=attribute)
         if isinstance(obj, _JINJA_KINDS):
             return super().getattr(obj, attribute)
         allowed = next((names for kind, names in _METHODS.items() if isinstance(obj, kind)), frozenset[str]())
@@ -133,22 +136,21 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function or macro, at a charge."""
-        spend_steps()
+        spend_steps(1)
         result = super().call(context, obj, *args, **kwargs)
         return spend_chars(result) if isinstance(result, str) else result
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:
         """Calculate with numbers, join texts and lists, and nothing else."""
-        numbers = isinstance(left, int | float) and isinstance(right, int | float)
-        if numbers and operator in "+*%":
+        kinds = f"{type(left).__name__} {operator} {type(right).__name__}"
+        if isinstance(left, Undefined) or isinstance(right, Undefined):
+            return super().call_binop(context, operator, left, right)
+        if operator in {"+", "*", "%"} and isinstance(left, int | float) and isinstance(right, int | float):
             return _bounded(super().call_binop(context, operator, left, right))
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return self.joined((left, right))
         if operator == "+" and isinstance(left, list) and isinstance(right, list):
-            return spend_loop([*left, *right], 1)
-        if isinstance(left, Undefined) or isinstance(right, Undefined):
-            return super().call_binop(context, operator, left, right)
-        kinds = f"{type(left).__name__} {operator} {type(right).__name__}"
+            return spend_loop(chain(cast("list[Any]", left), cast("list[Any]", right)), 1)
         raise SecurityError(f"{kinds} is not available in templates")
 
     def get_template(self, name: Any, *args: Any, **kwargs: Any) -> Template:

@@ -1,6 +1,6 @@
-"""Text messages: what one segment holds, and how a notification is put in one line of it.
+r"""Text messages: what one segment holds, and how a notification is put in one line of it.
 
-160 characters of GSM-7 (3GPP TS 23.038; `^ { } \\ [ ] ~ | €` count twice), or 70 UTF-16 units where one
+160 characters of GSM-7 (3GPP TS 23.038; `^ { } \ [ ] ~ | €` count twice), or 70 UTF-16 units where one
 character is outside that alphabet. Parts of a longer message hold 153 and 67.
 """
 
@@ -14,15 +14,14 @@ _EXTENDED = frozenset("^{}\\[]~|€\f")
 
 _TYPEWRITER = str.maketrans(
     {
-        **dict.fromkeys("‘’‚‛′`´", "'"),
-        **dict.fromkeys("“”„‟″«»", '"'),
-        **dict.fromkeys("‐‑‒–—―−", "-"),
+        **dict.fromkeys("\u2018\u2019\u201a\u201b\u2032`\u00b4", "'"),
+        **dict.fromkeys("\u201c\u201d\u201e\u201f\u2033\u00ab\u00bb", '"'),
+        **dict.fromkeys("\u2010\u2011\u2012\u2013\u2014\u2015\u2212\u2022\u00b7", "-"),
         **dict.fromkeys("\u00a0\u2007\u2009\u200a\u202f\u3000", " "),
-        **dict.fromkeys("•·", "-"),
-        "…": "...",
-        "×": "x",
-        "→": "->",
-        "←": "<-",
+        "\u2026": "...",
+        "\u00d7": "x",
+        "\u2192": "->",
+        "\u2190": "<-",
     }
 )
 """Typographic characters that would double the price of a message, and what a typewriter has for them."""

@@ -10,7 +10,7 @@ The marks are Unicode noncharacters: no text for people holds them, and data tha
 import re
 from collections.abc import Callable
 from json.encoder import encode_basestring
-from typing import Any, NamedTuple
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -20,10 +20,13 @@ _MARKS = re.compile("[\ufdd0-\ufdd3]")
 OMITTED = f'"{OMIT}"'
 """What a template prints as a list item or a value that shall not be there: `{{ omit }}`."""
 
+Json: TypeAlias = dict[str, "Json"] | list["Json"] | str | int | float | bool | None
+"""Plain data."""
+
 Place = Callable[[str], str | None]
 """Writes a marked text for one place; None where nothing safe can stand there."""
 
-Dialect = Callable[[dict[str, Any], str, str], Place]
+Dialect = Callable[[dict[str, Json], str, str], Place]
 """Finds the place of a text: the mapping that holds it, its key, the key of that mapping."""
 
 
@@ -42,20 +45,26 @@ def unmarked(text: str) -> str:
 
 def marked(text: str) -> str:
     """Write data into the string of a JSON template."""
-    return f"{OPEN}{encode_basestring(unmarked(text))[1:-1]}{CLOSE}"
+    return f"{OPEN}{_escaped(text)}{CLOSE}"
 
 
 def marked_link(url: str, text: str) -> str:
     """Write a link into the string of a JSON template; the dialect gives it its form."""
-    return f"{OPEN}{LINK}{encode_basestring(unmarked(url))[1:-1]}{LINK}{encode_basestring(unmarked(text))[1:-1]}{CLOSE}"
+    return f"{OPEN}{LINK}{_escaped(url)}{LINK}{_escaped(text)}{CLOSE}"
 
 
-def marked_json(value: Any) -> str:
+def _escaped(text: str) -> str:
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return text
+    return encode_basestring(unmarked(text))[1:-1]
+
+
+def marked_json(value: Json) -> str:
     """Write a whole value as JSON, with every text in it marked as data."""
     return msgspec.json.encode(_marked_tree(value)).decode()
 
 
-def _marked_tree(value: Any) -> Any:
+def _marked_tree(value: Json) -> Json:
     if isinstance(value, str):
         return f"{OPEN}{unmarked(value)}{CLOSE}"
     if isinstance(value, dict):
@@ -87,15 +96,20 @@ def _data(text: str) -> Segment:
     return Segment(label, is_data=True, url=url)
 
 
-def settle(tree: Any, dialect: Dialect) -> Any:
+def settle(tree: dict[str, Json], dialect: Dialect) -> dict[str, Json]:
     """Return a decoded template with its data written for the provider and its omitted parts left out."""
-    return _settled(tree, dialect, "")
+    settled = _settled_mapping(tree, dialect, "")
+    return {} if isinstance(settled, _Gone) else settled
 
 
-_GONE = object()
+class _Gone:
+    """The type of what shall not be there."""
 
 
-def _settled(node: Any, dialect: Dialect, under: str) -> Any:
+_GONE = _Gone()
+
+
+def _settled(node: Json, dialect: Dialect, under: str) -> Json | _Gone:
     if isinstance(node, dict):
         return _settled_mapping(node, dialect, under)
     if isinstance(node, list):
@@ -105,16 +119,18 @@ def _settled(node: Any, dialect: Dialect, under: str) -> Any:
     return node
 
 
-def _settled_mapping(node: dict[str, Any], dialect: Dialect, under: str) -> Any:
-    result: dict[str, Any] = {}
+def _settled_mapping(node: dict[str, Json], dialect: Dialect, under: str) -> dict[str, Json] | _Gone:
+    result: dict[str, Json] = {}
     for key, value in node.items():
         if OPEN in key:
             raise ValueError(f"event data cannot name a key: {unmarked(key)!r}")
         if type(value) is str:
             written = value if value.isprintable() else _settled_text(value, dialect(node, key, under))
-        else:
+        elif type(value) is dict or type(value) is list:
             written = _settled(value, dialect, key)
-        if written is not _GONE:
+        else:
+            written = value
+        if not isinstance(written, _Gone):
             result[key] = written
         elif key in _ESSENTIAL and node.get("type") in _LINK_ELEMENTS:
             return _GONE
@@ -129,12 +145,12 @@ _LINK_ELEMENTS = ("button", "image", "video", "link", 2)
 _ESSENTIAL = frozenset({"url", "image_url", "video_url"})
 
 
-def _settled_list(node: list[Any], dialect: Dialect, under: str) -> Any:
-    result = [value for item in node if (value := _settled(item, dialect, under)) is not _GONE]
+def _settled_list(node: list[Json], dialect: Dialect, under: str) -> list[Json] | _Gone:
+    result = [value for item in node if not isinstance(value := _settled(item, dialect, under), _Gone)]
     return result if result or not node else _GONE
 
 
-def _settled_text(text: str, place: Place) -> Any:
+def _settled_text(text: str, place: Place) -> str | _Gone:
     if text == OMIT:
         return _GONE
     if OPEN not in text and CLOSE not in text:

@@ -12,7 +12,14 @@ _WEB_URL = re.compile(
 MAX_URL = 3000
 """The longest link a Slack button takes (slack_sdk `block_elements.py`)."""
 
-_ZWJ = "\u200d"
+_GLUED = re.compile(
+    "\u200d.|.[\u200d\U0001f3fb-\U0001f3ff\U000e0020-\U000e007f\u1160-\u11ff]"
+    "|[\u1100-\u115f][\u1100-\u115f\uac00-\ud7a3]|\r\n",
+    re.DOTALL,
+)
+"""Pairs that belong together: joiners, skin tones, tags, Hangul letters; marks are found by category."""
+
+_FLAG_LETTERS = "".join(map(chr, range(0x1F1E6, 0x1F200)))
 _LONGEST_CLUSTER = 64
 
 
@@ -49,38 +56,10 @@ def cut(text: str, limit: int, end: str = "…") -> str:
 
 def _is_boundary(text: str, at: int) -> bool:
     """Whether a cut before `text[at]` keeps grapheme clusters whole (Unicode UAX #29, rules GB3 to GB13)."""
-    left, right = text[at - 1], text[at]
-    if left == _ZWJ or right == _ZWJ or _extends(right) or (left, right) == ("\r", "\n"):
+    pair = text[at - 1 : at + 1]
+    if _GLUED.fullmatch(pair) or unicodedata.category(pair[1]).startswith("M"):
         return False
-    if _is_jamo(left, 0x1100, 0x115F) and (
-        _is_jamo(right, 0x1100, 0x11FF) or _is_jamo(right, 0xAC00, 0xD7A3)
-    ):
-        return False
-    if _is_jamo(right, 0x1160, 0x11FF):
-        return False
-    return not (_is_flag(left) and _is_flag(right) and _flags_before(text, at) % 2)
-
-
-def _extends(character: str) -> bool:
-    code = ord(character)
-    return (
-        unicodedata.category(character)[0] == "M" or 0x1F3FB <= code <= 0x1F3FF or 0xE0020 <= code <= 0xE007F
-    )
-
-
-def _is_jamo(character: str, first: int, last: int) -> bool:
-    return first <= ord(character) <= last
-
-
-def _is_flag(character: str) -> bool:
-    return 0x1F1E6 <= ord(character) <= 0x1F1FF
-
-
-def _flags_before(text: str, at: int) -> int:
-    start = at
-    while start > 0 and _is_flag(text[start - 1]):
-        start -= 1
-    return at - start
+    return pair[1] not in _FLAG_LETTERS or (at - len(text[:at].rstrip(_FLAG_LETTERS))) % 2 == 0
 
 
 def is_web_url(text: str) -> bool:

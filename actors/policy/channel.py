@@ -15,6 +15,10 @@ LEAST_WINDOW = 16
 """Deliveries to hold at least, so that a commit of the outbox fetches several."""
 
 
+CRASH_LIMIT = 3
+"""Crashes over one delivery before it is quarantined (contract, section 7)."""
+
+
 @dataclass(frozen=True, slots=True)
 class ChannelPolicy:
     """The rules of one channel.
@@ -32,7 +36,7 @@ class ChannelPolicy:
     rate: tuple[float, int] | None = None
     concurrency: int = 32
     divert_after: float | None = None
-    crash_limit: int = 3
+    crash_limit: int = CRASH_LIMIT
 
     @property
     def window(self) -> int:

@@ -9,6 +9,8 @@ Clock = Callable[[], float]
 GRACE_SECONDS = 0.25
 """Requests this soon after a "slow down" may have been on their way already (ours)."""
 
+_ROUNDING = 1e-6
+
 
 class ManualClock:
     """A clock that stands still until it is told to go on."""
@@ -39,9 +41,13 @@ class Bucket:
         now = self._clock()
         level, then = self._levels.get(key, (float(self._burst), now))
         level = min(self._burst, level + (now - then) * self._rate)
-        missing = max(0.0, 1 - level)
-        self._levels[key] = (level if missing else level - 1, now)
-        return missing / self._rate
+        missing = 1 - level
+        # Rounding must not turn away who waited exactly as long as told.
+        if missing > _ROUNDING:
+            self._levels[key] = (level, now)
+            return missing / self._rate
+        self._levels[key] = (level - 1, now)
+        return 0.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -77,7 +77,8 @@ class Connection(SMTP):
     async def break_off(self, fault: Half | Reset | Drop, reply: str = _TAKEN) -> None:
         """Cut the connection instead of replying, or in the middle of the reply, and never return."""
         if isinstance(fault, Half):
-            self._writer.write(reply[: len(reply) // 2].encode())
+            # A line that promises another one: a client that is content with it reads sloppily.
+            self._writer.write(reply.replace(" ", "-", 1).encode() + b"\r\n")
         self._note(None)
         self.cut(reset=isinstance(fault, Reset))
         # The lost connection cancels this session.

@@ -102,13 +102,17 @@ class Store(Protocol):
         StoreError: from every method: the store cannot be read or written; the transaction is rolled back.
     """
 
-    def open(self, now: float, latest: float) -> int:
-        """Take ownership and recover: what was being sent goes back to ready with a crash counted.
-
-        No delivery stays deferred beyond `latest`. Returns how many deliveries were being sent.
+    def open(self) -> None:
+        """Take ownership.
 
         Raises:
             StoreLocked: another process owns it.
+        """
+
+    def recover(self, now: float, latest: float) -> int:
+        """Put back what a dead process was sending, with a crash counted; return how many that were.
+
+        No delivery stays deferred beyond `latest`. Only for a new process: what this one is sending is not lost.
         """
 
     def close(self) -> None:

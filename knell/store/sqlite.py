@@ -36,19 +36,15 @@ class SqliteStore(SqliteFile):
         self._next_seq = self._next_row = 1
 
     @guarded
-    def open(self, now: float, latest: float) -> int:
-        """Take ownership and recover."""
+    def open(self) -> None:
+        """Take ownership."""
         self.acquire()
         self._next_seq = self.one("SELECT coalesce(max(seq), 0) + 1 FROM event")
         self._next_row = self.one("SELECT coalesce(max(id), 0) + 1 FROM delivery")
-        self.begin()
-        recovered = self._recover(now)
-        self.db.execute("UPDATE delivery SET due = ?1 WHERE state = 1 AND due > ?1", (latest,))
-        self.commit()
-        return recovered
 
-    def _recover(self, now: float) -> int:
-        """Put back what was being sent when the last owner died: its outcome is unknown."""
+    @guarded
+    def recover(self, now: float, latest: float) -> int:
+        """Put back what a dead process was sending: its outcome is unknown."""
         rows = self.db.execute("SELECT id, seq, crashes FROM delivery WHERE state = 3 ORDER BY id").fetchall()
         for row, _, crashes in rows:
             self.db.execute("UPDATE delivery SET crashes = crashes + 1 WHERE id = ?", (row,))
@@ -56,6 +52,7 @@ class SqliteStore(SqliteFile):
                 self._finish(row, State.DEAD, Reason.CRASHED, "the process died over it", now)
             else:
                 self._put_back(row, 0.0)
+        self.db.execute("UPDATE delivery SET due = ?1 WHERE state = 1 AND due > ?1", (latest,))
         return len(rows)
 
     # Accepting
@@ -212,7 +209,6 @@ class SqliteStore(SqliteFile):
             case Crashed(limit, detail) if crashes + 1 >= limit:
                 state = self._finish(row, State.DEAD, Reason.CRASHED, detail, now, crashes=1)
             case Crashed(_, detail):
-                attempts -= 1
                 state = self._defer(row, now, Reason.CRASHED, detail, crashes=1)
             case Again(reason, delay, counted, detail, progress):
                 attempts -= not counted
@@ -266,7 +262,7 @@ class SqliteStore(SqliteFile):
         reason: Reason,
         error: str,
         *,
-        counted: bool = False,
+        counted: bool = True,
         progress: bytes | None = None,
         crashes: int = 0,
     ) -> State:

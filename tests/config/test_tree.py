@@ -32,8 +32,7 @@ def test_a_mapping_comes_back_as_it_was(data: dict[str, Any]) -> None:
 
 def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     merged = dict(base)
-    for key in over:
-        value: Any = over[key]
+    for key, value in over.items():
         below: Any = base.get(key)
         merged[key] = _merged(below, value) if type(below) is type(value) is dict else value
     return merged
