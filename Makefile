@@ -53,7 +53,6 @@ clean: ## remove everything that was made here
 .venv/bin/python:
 	@test -n "$(PYTHON)" || { echo "knell needs Python 3.11 or newer; none was found" >&2; exit 1; }
 	$(PYTHON) -m venv .venv
-	$(PIP) install --upgrade pip
 
 .venv/runtime.stamp: .venv/bin/python pyproject.toml
 	$(PIP) install --editable .
