@@ -110,7 +110,7 @@ class SmsConfig(ChannelConfig):
 
 
 @dataclass(slots=True)
-class _Errand:
+class Errand:
     """One attempt at one message.
 
     Attributes:
@@ -128,7 +128,7 @@ class _Errand:
     reported: int = 0
 
     @classmethod
-    def of(cls, message: FormattedMessage, config: SmsConfig) -> "_Errand":
+    def of(cls, message: FormattedMessage, config: SmsConfig) -> "Errand":
         """Go on where earlier attempts at the message ended."""
         tally = Tally.resume(config.to_numbers, message.progress)
         doubtful = dict(message.progress.get("unknown") or {})
@@ -177,7 +177,7 @@ class SmsChannel(Channel):
 
     async def send(self, message: FormattedMessage) -> Outcome:
         """Hand the text in for every number that does not have it yet."""
-        errand = _Errand.of(message, self.config)
+        errand = Errand.of(message, self.config)
         failure = await self._run(errand)
         if failure is not None:
             return msgspec.structs.replace(failure, progress=errand.progress)
@@ -192,7 +192,7 @@ class SmsChannel(Channel):
             {"sid": next(iter(sids.values()), ""), "accepted": sids, "num_segments": parts * len(sids)}
         )
 
-    async def _run(self, errand: _Errand) -> Failure | None:
+    async def _run(self, errand: Errand) -> Failure | None:
         """Settle number after number; what ends the attempt for one ends it for those after it."""
         for number in tuple(errand.tally.left):
             if number in self._opted_out and number not in errand.replayed:
@@ -213,7 +213,7 @@ class SmsChannel(Channel):
             errand.doubtful.pop(number, None)
         return None
 
-    async def _hand_in(self, number: str, errand: _Errand) -> Taken | Refused | Failure:
+    async def _hand_in(self, number: str, errand: Errand) -> Taken | Refused | Failure:
         if errand.seconds <= 0:
             return Retry(Reason.TIMEOUT, detail="no time was left for all numbers")
         since = errand.doubtful.get(number)

@@ -8,6 +8,7 @@ import asyncio
 import ssl
 from dataclasses import dataclass
 from enum import Enum
+from typing import cast
 
 import aiosmtplib
 
@@ -242,9 +243,10 @@ class Connection:
 
     def drop(self) -> None:
         """Close at once; what is still in the buffers is not sent."""
-        transport = self._smtp.transport
+        # Not by isinstance: uvloop's transports are none of asyncio's classes.
+        transport = cast("asyncio.WriteTransport | None", self._smtp.transport)
         self._smtp.close()
-        if isinstance(transport, asyncio.WriteTransport):
+        if transport is not None:
             transport.abort()
 
 

@@ -742,6 +742,11 @@ def test_blind_copies_alone_are_enough() -> None:
     assert EmailConfig.model_validate(GOOD | {"to": [], "bcc": A}).bcc == [A]
 
 
+def test_a_good_section_has_no_problems() -> None:
+    """Nothing to say beyond the schema."""
+    assert EmailChannel(EmailConfig.model_validate(GOOD)).validate_config() == []
+
+
 def test_email_is_a_built_in_type() -> None:
     """`type: email` finds this channel, with the specification's default events."""
     assert find("email") is EmailChannel

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
+from knell.channels import sms
 from knell.channels.http import Http
 from knell.channels.registry import find
 from knell.channels.segments import segments
@@ -266,11 +267,14 @@ def test_while_a_doubt_cannot_be_resolved_nothing_is_sent(lab: Lab, fault: Fault
     assert inbox(lab) == [A]
 
 
-def test_no_time_for_all_numbers_is_no_failure_of_those_reached(lab: Lab) -> None:
+def test_no_time_for_all_numbers_is_no_failure_of_those_reached(
+    lab: Lab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The attempt's time is one for all numbers; the rest is for the next attempt."""
+    monkeypatch.setattr(sms.Errand, "seconds", 0.0)
 
     async def run() -> Outcome:
-        async with opened(lab, timeout_seconds=1e-6) as channel:
+        async with opened(lab) as channel:
             return await channel.send(message(progress={"accepted": {A: "SM1"}}))
 
     outcome = asyncio.run(run())
@@ -290,6 +294,18 @@ def test_no_detail_holds_a_secret(lab: Lab, fault: Fault) -> None:
         assert secret not in repr(
             SmsConfig.model_validate({**GOOD, "account_sid": secret, "auth_token": secret})
         )
+
+
+def test_a_message_without_a_date_is_not_the_one_in_doubt(lab: Lab) -> None:
+    """What cannot be told from an older one is left alone, and the text is sent."""
+    lab.twilio.script(Respond(200, {"messages": [{"sid": "SM1", "to": A, "body": "nightly failed"}, 7]}))
+
+    async def run() -> Outcome:
+        async with opened(lab, to_numbers=[A]) as channel:
+            return await channel.send(message(progress={"unknown": {A: 0.0}}))
+
+    assert isinstance(asyncio.run(run()), Delivered)
+    assert inbox(lab) == [A]
 
 
 def test_texts_are_fitted_to_the_segments_paid_for(lab: Lab) -> None:

@@ -5,6 +5,7 @@ from typing import cast
 
 import pytest
 
+from knell.channels import smtp_pool
 from knell.channels.smtp import Connection
 from knell.channels.smtp_pool import Pool
 
@@ -144,28 +145,53 @@ def test_what_is_unusable_is_not_kept() -> None:
 def test_a_cancelled_test_leaves_nothing_behind() -> None:
     """The time of the attempt ends while the server says nothing."""
 
-    class Silent(Fake):
-        async def reset(self) -> bool:
-            """Never answer."""
-            await asyncio.Event().wait()
-            return True
-
     async def run() -> str:
-        silent = Silent()
-
-        async def connect() -> Connection:
-            return cast("Connection", silent)
-
-        pool = Pool(connect, 1, idle_seconds=0.0)
-        await use(pool)
+        pool = Pool(silent, 1, idle_seconds=0.0)
+        connection = await use(pool)
         waiting = asyncio.create_task(use(pool))
         await asyncio.sleep(0)
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await waiting
-        return silent.end
+        return connection.end
 
     assert asyncio.run(run()) == "drop"
+
+
+class Silent(Fake):
+    """A connection whose server answers nothing any more."""
+
+    async def reset(self) -> bool:
+        """Wait for ever."""
+        await asyncio.Event().wait()
+        return True
+
+    async def quit(self) -> None:
+        """Wait for ever; close at the end of the patience."""
+        try:
+            await asyncio.Event().wait()
+        finally:
+            self.drop()
+
+
+async def silent() -> Connection:
+    """Open such a connection."""
+    return cast("Connection", Silent())
+
+
+def test_a_server_that_fell_silent_holds_nothing_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the next mail, which gets another connection, nor the end of the channel."""
+    monkeypatch.setattr(smtp_pool, "TEST_SECONDS", 0.01)
+    monkeypatch.setattr(smtp_pool, "GOODBYE_SECONDS", 0.01)
+
+    async def run() -> list[str]:
+        pool = Pool(silent, 1, idle_seconds=0.0)
+        first = await use(pool)
+        second = await use(pool)
+        await pool.close()
+        return [first.end, second.end]
+
+    assert asyncio.run(run()) == ["drop", "drop"]
 
 
 def test_close_says_goodbye_to_the_idle_and_drops_the_late() -> None:
