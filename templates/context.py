@@ -49,7 +49,7 @@ def variables(
         "entries": entries,
         "events": [entry["event"] for entry in entries],
         "count": len(entries),
-        "newest_iso": _iso(max(map(_moment, events))),
+        "newest_iso": _iso(max(map(_moment, events))) if len(events) > 1 else entries[0]["timestamp_iso"],
         "dashboard_url": dashboard_url,
         "locale": words.locale,
     }

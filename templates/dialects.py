@@ -7,18 +7,19 @@ they are.
 
 import re
 
-from .taint import CLOSE, LINK, OPEN, Dialect, Json, Place, Segment, segments
+from .taint import CLOSE, LINK, OPEN, Dialect, Json, Part, Place, parts
 from .text import clean, is_web_url
 
 _ZERO_WIDTH_SPACE = "\u200b"
 _GRAVE_ACCENT = "\u02cb"
 
 _SLACK_SPECIAL = re.compile(f"[&<>`{LINK}]")
-_MARKDOWN_SPECIAL = re.compile(rf"[\\*_~`|\[\]<{LINK}]|^[ \t{OPEN}]*[#>-]", re.MULTILINE)
+_MARKDOWN_SPECIAL = re.compile(rf"[\\*_~`|\[\]<{LINK}]|^[ \t{OPEN}{CLOSE}]*[#>-]", re.MULTILINE)
 """What a text must hold for anything in it to have an effect."""
 
 _BACKTICK_IN_FENCE = re.compile("`(?=`|$)")
 _ESCAPABLE = re.compile(r"\\(?=[!-/:-@\[-`{-~]|$)")
+_CLOSING_UNDERSCORE = re.compile(r"_(?!\w)")
 _LINE_START = re.compile(r"(?m)^([ \t]*)(?=#{1,3}\s|>{1,3}\s|-#\s|[-*]\s)")
 _ANGLE = re.compile(r"<(?=[@#:]|[a-z]{1,10}:|/[^>\n]{1,100}:\d)", re.IGNORECASE)
 
@@ -27,7 +28,7 @@ def verbatim(text: str) -> str:
     """Write data as it is: the place knows no markup."""
     if LINK not in text:
         return text.replace(OPEN, "").replace(CLOSE, "")
-    return "".join(_plain_link(part) if part.url else part.text for part in segments(text))
+    return "".join(_plain_link(url, part) if url else part for part, _, url in parts(text))
 
 
 def plain(text: str) -> str:
@@ -35,14 +36,14 @@ def plain(text: str) -> str:
     return clean(verbatim(text))
 
 
-def _plain_link(part: Segment) -> str:
-    return f"{part.text}: {part.url}" if part.text and part.text != part.url else part.url
+def _plain_link(url: str, text: str) -> str:
+    return f"{text}: {url}" if text and text != url else url
 
 
-def url(text: str) -> str | None:
+def target(text: str) -> str | None:
     """Write a link's target: a web address, or nothing at all."""
-    target = "".join(part.url or part.text for part in segments(text)).strip()
-    return target if is_web_url(target) else None
+    address = verbatim(text).strip()
+    return address if is_web_url(address) else None
 
 
 def mrkdwn(text: str) -> str:
@@ -51,20 +52,20 @@ def mrkdwn(text: str) -> str:
         return plain(text)
     written: list[str] = []
     code = _Code()
-    for part in segments(text):
-        if not part.is_data:
-            code.see(part.text)
-            written.append(part.text)
-        elif part.url:
-            written.append(_slack_link(part))
-        elif written and written[-1].endswith("<") and not is_web_url(part.text):
+    for part, is_data, url in parts(text):
+        if not is_data:
+            code.see(part)
+            written.append(part)
+        elif url:
+            written.append(_slack_link(url, part))
+        elif not (written and written[-1].endswith("<")):
+            written.append(_slack_escaped(code.guarded(part)))
+        elif is_web_url(part):
+            written.append(_slack_escaped(part).replace("|", "%7C"))
+        else:
             # The template opens a link here, and `<!channel>` would be one.
             written[-1] = written[-1][:-1] + "&lt;"
-            written.append(_slack_escaped(part.text))
-        else:
-            data = _slack_escaped(code.guarded(part.text))
-            is_target = written and written[-1].endswith("<")
-            written.append(data.replace("|", "%7C") if is_target else data)
+            written.append(_slack_escaped(part))
     return "".join(written)
 
 
@@ -72,12 +73,12 @@ def _slack_escaped(text: str) -> str:
     return clean(text).replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
-def _slack_link(part: Segment) -> str:
-    label = _slack_escaped(part.text)
-    if not is_web_url(part.url):
+def _slack_link(url: str, text: str) -> str:
+    label = _slack_escaped(text)
+    if not is_web_url(url):
         return label
-    target = _slack_escaped(part.url).replace("|", "%7C")
-    return f"<{target}|{label}>" if label else f"<{target}>"
+    address = _slack_escaped(url).replace("|", "%7C")
+    return f"<{address}|{label}>" if label else f"<{address}>"
 
 
 def markdown(text: str) -> str:
@@ -85,47 +86,37 @@ def markdown(text: str) -> str:
     if not _MARKDOWN_SPECIAL.search(text):
         return plain(text)
     return _markdown(
-        [part._replace(text=clean(part.text)) if part.is_data else part for part in segments(text)]
+        [(clean(part), True, url) if is_data else (part, False, "") for part, is_data, url in parts(text)]
     )
 
 
-def _markdown(parts: list[Segment]) -> str:
-    special = _effective("".join(part.text for part in parts)) + (
-        "[]" if any(part.url for part in parts) else ""
-    )
+def _markdown(found: list[Part]) -> str:
+    special = _effective("".join(part for part, _, _ in found), has_link=any(url for _, _, url in found))
     written: list[str] = []
     code = _Code()
-    for part in parts:
+    for part, is_data, url in found:
         before = written[-1] if written else "\n"
-        if not part.is_data:
-            code.see(part.text)
-            written.append(part.text)
-        elif part.url:
-            written.append(markdown_link(part.url, part.text))
+        if not is_data:
+            code.see(part)
+            written.append(part)
+        elif url:
+            written.append(markdown_link(url, part))
         elif code.inside:
-            written.append(code.guarded(part.text))
-        elif before.endswith("]("):
-            _write_target(written, part.text)
+            written.append(code.guarded(part))
+        elif not before.endswith("]("):
+            starts_line = before.rstrip(" \t")[-1:] in {"", "\n"}
+            written.append(_markdown_escaped(part, special, starts_line=starts_line))
+        elif is_web_url(part):
+            written.append(_percent_encoded(part))
         else:
-            written.append(_markdown_escaped(part.text, special, starts_line=before.endswith("\n")))
+            written[-1] = before[:-1] + "\\("
+            written.append(_markdown_escaped(part, _EVERYTHING, starts_line=False))
     return "".join(written)
 
 
 def escape_markdown(text: str) -> str:
     """Write data into Markdown of which nothing else is known: every character that could do something."""
     return _markdown_escaped(clean(text), _EVERYTHING, starts_line=True)
-
-
-def _write_target(written: list[str], target: str) -> None:
-    if is_web_url(target):
-        written.append(_percent_encoded(target))
-    else:
-        written[-1] = written[-1][:-1] + "\\("
-        written.append(_markdown_escaped(target, _EVERYTHING, starts_line=False))
-
-
-def _percent_encoded(target: str) -> str:
-    return target.replace("(", "%28").replace(")", "%29").replace("<", "%3C").replace(">", "%3E")
 
 
 def markdown_link(url: str, text: str) -> str:
@@ -136,29 +127,35 @@ def markdown_link(url: str, text: str) -> str:
     return f"[{label}]({_percent_encoded(url)})" if label else _percent_encoded(url)
 
 
+def _percent_encoded(url: str) -> str:
+    return url.replace("(", "%28").replace(")", "%29").replace("<", "%3C").replace(">", "%3E")
+
+
 _EVERYTHING = "*_~|`[]"
 
 
-def _effective(text: str) -> str:
+def _effective(text: str, *, has_link: bool) -> str:
     """Return the characters that would format something in this text: one alone does nothing."""
     found = [character for character in "*`" if text.count(character) > 1]
-    if text.count("__") > 1 or (text.count("_") > 1 and re.search(r"_(?!\w)|_$", text)):
+    if "_" in text and (text.count("__") > 1 or (text.count("_") > 1 and _CLOSING_UNDERSCORE.search(text))):
         found.append("_")
     found += [pair[0] for pair in ("~~", "||") if text.count(pair) > 1]
-    if "](" in text:
+    if has_link or "](" in text:
         found += "[]"
     return "".join(found)
 
 
 def _markdown_escaped(text: str, special: str, *, starts_line: bool) -> str:
-    text = _ESCAPABLE.sub(r"\\\\", text)
-    if special:
-        text = re.sub(f"[{re.escape(special)}]", r"\\\g<0>", text)
-    text = _ANGLE.sub(r"\\<", text)
+    if "\\" in text:
+        text = _ESCAPABLE.sub(r"\\\\", text)
+    for character in special:
+        text = text.replace(character, f"\\{character}")
+    if "<" in text:
+        text = _ANGLE.sub(r"\\<", text)
     if starts_line:
         return _LINE_START.sub(r"\1\\", text)
     first, newline, rest = text.partition("\n")
-    return first + newline + _LINE_START.sub(r"\1\\", rest)
+    return first + newline + _LINE_START.sub(r"\1\\", rest) if rest else text
 
 
 class _Code:
@@ -200,7 +197,7 @@ def slack(node: dict[str, Json], key: str, under: str) -> Place:
     if key == "text":
         return _SLACK_TEXTS.get(str(kind), mrkdwn)
     if _is_url(key):
-        return url
+        return target
     legacy = kind is None and under in {"attachments", "fields"}
     return mrkdwn if legacy and key in _LEGACY_TEXTS else plain
 
@@ -211,7 +208,7 @@ _LEGACY_TEXTS = frozenset({"pretext", "fallback", "title", "value", "footer", "a
 def _slack_markdown(text: str) -> str:
     """Write data into Slack's markdown block: Markdown in which mentions are alive as well."""
     return _markdown(
-        [part._replace(text=_slack_escaped(part.text)) if part.is_data else part for part in segments(text)]
+        [(_slack_escaped(part) if is_data else part, is_data, url) for part, is_data, url in parts(text)]
     )
 
 
@@ -221,7 +218,7 @@ _SLACK_TEXTS: dict[str, Place] = {"plain_text": plain, "text": plain, "markdown"
 def discord(_node: dict[str, Json], key: str, under: str) -> Place:
     """Find the markup of a text in a Discord message."""
     if _is_url(key):
-        return url
+        return target
     if key in {"content", "description", "title"} or (under == "fields" and key in {"name", "value"}):
         return markdown
     return plain

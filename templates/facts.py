@@ -3,6 +3,7 @@
 Job or task, status, error, execution time and links (requirement 1.4), and the details that go with them.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from functools import cache
 from typing import Any
@@ -118,11 +119,14 @@ class Facts(dict[str, Any]):
 def facts(event: Mapping[str, Any], found: Occasion, words: Catalog, dashboard_url: str) -> Facts:
     """Gather the facts of an event, which is given as plain data."""
     known = _known(event["metadata"])
+    said = _said(known)
     gathered = {
-        **_things(known),
-        "status": _status(known, event, found, words),
+        **_things(said),
+        "failed_tasks": _failed_tasks(known.get("tasks_failed")),
+        "status": _status(said, event, found, words),
         "duration": _duration(known, words),
-        "error": _error(known, quiet=event["event_type"] in _QUIET),
+        "error": _error(said, quiet=event["event_type"] in _QUIET)
+        or _errors_of_tasks(known.get("tasks_failed")),
         "links": _links(event, words, dashboard_url),
         "labels": _labels(words),
     }
@@ -133,18 +137,15 @@ def facts(event: Mapping[str, Any], found: Occasion, words: Catalog, dashboard_u
     return result
 
 
-def rows(known: Facts, first: Sequence[str] = (), limit: int = 10) -> list[dict[str, str]]:
-    """Return the facts to show as label and value: those named first, then the others.
+def rows(known: Facts, first: Sequence[str] = (), limit: int = 10) -> list[tuple[str, str, str]]:
+    """Return the facts to show as name, label and value: those named first, then the others.
 
     A Slack section holds ten fields at most.
     """
-    order = dict.fromkeys((*first, *LABELS))
-    found = [
-        {"name": name, "label": known["labels"][name], "value": known[name]}
-        for name in order
-        if name in known
+    labels = known["labels"]
+    return [(name, labels[name], known[name]) for name in dict.fromkeys((*first, *LABELS)) if name in known][
+        :limit
     ]
-    return found[:limit]
 
 
 @cache
@@ -166,6 +167,8 @@ def _known(metadata: Mapping[str, Json]) -> dict[str, Json]:
 
 def _told(value: Json) -> str:
     """Say what a value tells; errors are often mappings of a type and a message."""
+    if isinstance(value, str):
+        return value
     if isinstance(value, dict):
         message = value.get("message") or value.get("error")
         kind = value.get("type") or value.get("code")
@@ -176,22 +179,24 @@ def _told(value: Json) -> str:
     return text_of(value)
 
 
-def _say(known: Mapping[str, Json], meaning: str) -> str:
-    return _told(known[meaning]) if meaning in known else ""
+def _said(known: Mapping[str, Json]) -> defaultdict[str, str]:
+    """Put what is known into words; nothing where nothing is known."""
+    return defaultdict(str, {meaning: _told(content) for meaning, content in known.items()})
 
 
-def _things(known: Mapping[str, Json]) -> dict[str, str]:
-    retries = _say(known, "retries")
+def _things(said: Mapping[str, str]) -> dict[str, str]:
     return {
-        "job": _named(_say(known, "job"), _say(known, "job_name")),
-        "task": _named(_say(known, "task"), _say(known, "task_name")),
-        "pull_request": _pull_request(_say(known, "pr"), _say(known, "pr_title")),
-        "tasks": _share(_say(known, "tasks_done"), _say(known, "tasks_total")),
-        "failed_tasks": _failed_tasks(known.get("tasks_failed")),
-        "retries": "" if retries == "0" else retries,
-        "branch": _joined(" → ", _say(known, "source_branch"), _say(known, "target_branch")),
-        "commit": _say(known, "commit")[:_SHORT_COMMIT],
-        **{name: _say(known, name) for name in ("component", "runner", "project", "repository")},
+        "job": _named(said["job"], said["job_name"]),
+        "task": _named(said["task"], said["task_name"]),
+        "pull_request": _pull_request(said["pr"], said["pr_title"]),
+        "component": said["component"],
+        "tasks": _share(said["tasks_done"], said["tasks_total"]),
+        "retries": "" if said["retries"] == "0" else said["retries"],
+        "branch": _joined(" → ", said["source_branch"], said["target_branch"]),
+        "commit": said["commit"][:_SHORT_COMMIT],
+        "runner": said["runner"],
+        "project": said["project"],
+        "repository": said["repository"],
     }
 
 
@@ -220,13 +225,13 @@ def _failed_tasks(failed: Json) -> str:
 
 
 def _task_of(item: dict[str, Json]) -> str:
-    return _say(_known(item), "task") or text_of(item.get("id"))
+    return _said(_known(item))["task"] or text_of(item.get("id"))
 
 
-def _status(known: Mapping[str, Json], event: Mapping[str, Any], found: Occasion, words: Catalog) -> str:
-    told = _say(known, "status")
+def _status(said: Mapping[str, str], event: Mapping[str, Any], found: Occasion, words: Catalog) -> str:
+    told = said["status"]
     if not told and event["event_type"] not in OCCASIONS:
-        told = _say(known, "custom_status")
+        told = said["custom_status"]
     if not told:
         is_draft = found.status == "open" and event["metadata"].get("draft") is True
         return words("draft" if is_draft else found.status)
@@ -235,19 +240,16 @@ def _status(known: Mapping[str, Json], event: Mapping[str, Any], found: Occasion
     return words(usual) if usual and words(usual) != usual else told
 
 
-def _error(known: Mapping[str, Json], *, quiet: bool) -> str:
-    message = _say(known, "error") or ("" if quiet else _say(known, "reason"))
-    details = _say(known, "details")
-    if not message and not details:
-        return _errors_of_tasks(known.get("tasks_failed"))
-    return details if message in details else _joined("\n", message, details)
+def _error(said: Mapping[str, str], *, quiet: bool) -> str:
+    message = said["error"] or ("" if quiet else said["reason"])
+    return said["details"] if message in said["details"] else _joined("\n", message, said["details"])
 
 
 def _errors_of_tasks(failed: Json) -> str:
     if isinstance(failed, dict):
         return "\n".join(f"{text_of(name)}: {_told(error)}" for name, error in failed.items())
     items = [item for item in failed if isinstance(item, dict)] if isinstance(failed, list) else []
-    errors = [(_task_of(item), _error(_known({**item, "failed_tasks": None}), quiet=False)) for item in items]
+    errors = [(_task_of(item), _error(_said(_known(item)), quiet=False)) for item in items]
     return "\n".join(f"{name}: {error}" for name, error in errors if error)
 
 

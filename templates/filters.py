@@ -74,21 +74,18 @@ def _itself(value: Any) -> Any:
 
 
 FILTERS: dict[str, Callable[..., Any]] = {
-    name: charged(function)
-    for name, function in {
-        **{name: JINJA_FILTERS[name] for name in _HARMLESS},
-        "cut": _cut,
-        "e": _itself,
-        "escape": _itself,
-        "gsm": gsm,
-        "join": _join,
-        "list": _list,
-        "one_line": _one_line,
-        "replace": _replace,
-        "round": _round,
-        "rows": rows,
-        "sms_line": sms_line,
-        "tojson": _tojson,
-        "truncate": _cut,
-    }.items()
+    **{name: charged(JINJA_FILTERS[name]) for name in _HARMLESS},
+    "cut": _cut,
+    "e": _itself,
+    "escape": _itself,
+    "gsm": gsm,
+    "join": _join,
+    "list": _list,
+    "one_line": _one_line,
+    "replace": charged(_replace),
+    "round": _round,
+    "rows": rows,
+    "sms_line": sms_line,
+    "tojson": _tojson,
+    "truncate": _cut,
 }

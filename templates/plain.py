@@ -16,7 +16,7 @@ def entry_text(entry: Mapping[str, Any], words: Catalog) -> str:
     lines = [f"{entry['status_emoji']} {entry['headline']}: {one_line(event['title'])}"]
     if event["description"]:
         lines += ["", clean(event["description"])]
-    lines += ["", *(f"{row['label']}: {one_line(row['value'])}" for row in rows(known))]
+    lines += ["", *(f"{label}: {one_line(value)}" for _, label, value in rows(known))]
     if known["error"]:
         lines += ["", f"{words(msg('Error'))}:", clean(known["error"])[:_MAX_ERROR]]
     if known["links"]:

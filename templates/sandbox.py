@@ -31,6 +31,7 @@ _MAX_BITS = 256
 
 _MAPPING_METHODS = frozenset({"get", "items", "keys", "values"})
 _METHODS: dict[type, frozenset[str]] = {
+    dict: _MAPPING_METHODS,
     str: frozenset({"startswith", "endswith", "upper", "lower", "strip", "lstrip", "rstrip", "removeprefix"}),
     list: frozenset({"count", "index"}),
     tuple: frozenset({"count", "index"}),
@@ -112,19 +113,13 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Read `obj.attribute`: a key of data, one of the few methods, or a part of jinja2's own objects."""
-        if isinstance(obj, dict):
-            data = cast("dict[str, Any]", obj)
-            if attribute in _MAPPING_METHODS:
-                return getattr(data, attribute)
-            try:
-                return data[attribute]
-            except KeyError:
-                return self.undefined(obj=data, name=attribute)
+        if isinstance(obj, dict) and attribute not in _MAPPING_METHODS:
+            return self.getitem(obj, attribute)
         if isinstance(obj, _JINJA_KINDS):
             return super().getattr(obj, attribute)
         allowed = next((names for kind, names in _METHODS.items() if isinstance(obj, kind)), frozenset[str]())
         if attribute in allowed and not isinstance(obj, Markup):
-            return getattr(obj, attribute)
+            return getattr(cast("object", obj), attribute)
         return self.unsafe_undefined(obj, attribute)
 
     def getitem(self, obj: Any, argument: Any) -> Any:

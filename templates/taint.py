@@ -10,7 +10,7 @@ The marks are Unicode noncharacters: no text for people holds them, and data tha
 import re
 from collections.abc import Callable
 from json.encoder import encode_basestring
-from typing import NamedTuple, TypeAlias
+from typing import TypeAlias
 
 import msgspec
 
@@ -30,12 +30,8 @@ Dialect = Callable[[dict[str, Json], str, str], Place]
 """Finds the place of a text: the mapping that holds it, its key, the key of that mapping."""
 
 
-class Segment(NamedTuple):
-    """A part of a text: the template's own words, event data, or a link made of event data."""
-
-    text: str
-    is_data: bool
-    url: str = ""
+Part = tuple[str, bool, str]
+"""A part of a text, whether it is event data, and the address if it is a link made of event data."""
 
 
 def unmarked(text: str) -> str:
@@ -74,32 +70,31 @@ def _marked_tree(value: Json) -> Json:
     return value
 
 
-def segments(text: str) -> list[Segment]:
+def parts(text: str) -> list[Part]:
     """Take a marked text apart.
 
     Marks out of order (a template has turned a text around or cut it) make the whole text data.
     """
     literal, *rest = text.split(OPEN)
-    found = [Segment(literal, is_data=False)]
-    for part in rest:
-        data, _, after = part.partition(CLOSE)
-        found += (_data(data), Segment(after, is_data=False))
-    if any(CLOSE in segment.text for segment in found):
-        return [Segment(_MARKS.sub("", text), is_data=True)]
-    return [segment for segment in found if segment.text or segment.url]
-
-
-def _data(text: str) -> Segment:
-    if not text.startswith(LINK):
-        return Segment(_MARKS.sub("", text), is_data=True)
-    url, _, label = text[1:].partition(LINK)
-    return Segment(label, is_data=True, url=url)
+    found: list[Part] = [(literal, False, "")] if literal else []
+    for piece in rest:
+        data, _, after = piece.partition(CLOSE)
+        if data[:1] == LINK:
+            url, _, label = data[1:].partition(LINK)
+            found.append((label, True, url))
+        elif data:
+            found.append((data, True, ""))
+        if after:
+            found.append((after, False, ""))
+    if text.count(CLOSE) != len(rest) or CLOSE in literal:
+        return [(_MARKS.sub("", text), True, "")]
+    return found
 
 
 def settle(tree: dict[str, Json], dialect: Dialect) -> dict[str, Json]:
-    """Return a decoded template with its data written for the provider and its omitted parts left out."""
-    settled = _settled_mapping(tree, dialect, "")
-    return {} if isinstance(settled, _Gone) else settled
+    """Write the data of a decoded template for the provider, in place, and leave out what is omitted."""
+    _settle_mapping(tree, dialect, "")
+    return tree
 
 
 class _Gone:
@@ -111,32 +106,33 @@ _GONE = _Gone()
 
 def _settled(node: Json, dialect: Dialect, under: str) -> Json | _Gone:
     if isinstance(node, dict):
-        return _settled_mapping(node, dialect, under)
+        return _settle_mapping(node, dialect, under)
     if isinstance(node, list):
-        return _settled_list(node, dialect, under)
+        kept = [value for item in node if not isinstance(value := _settled(item, dialect, under), _Gone)]
+        return kept if kept or not node else _GONE
     if isinstance(node, str) and not node.isprintable():
         return _settled_text(node, dialect({}, under, under))
     return node
 
 
-def _settled_mapping(node: dict[str, Json], dialect: Dialect, under: str) -> dict[str, Json] | _Gone:
-    result: dict[str, Json] = {}
+def _settle_mapping(node: dict[str, Json], dialect: Dialect, under: str) -> dict[str, Json] | _Gone:
+    gone: list[str] = []
     for key, value in node.items():
-        if OPEN in key:
+        if not key.isascii() and OPEN in key:
             raise ValueError(f"event data cannot name a key: {unmarked(key)!r}")
         if type(value) is str:
-            written = value if value.isprintable() else _settled_text(value, dialect(node, key, under))
+            if value.isprintable():
+                continue
+            written = _settled_text(value, dialect(node, key, under))
         elif type(value) is dict or type(value) is list:
             written = _settled(value, dialect, key)
         else:
-            written = value
-        if not isinstance(written, _Gone):
-            result[key] = written
-        elif key in _ESSENTIAL and node.get("type") in _LINK_ELEMENTS:
-            return _GONE
-    if len(result) < len(node) and under and not result.keys() - {"type", "block_id"}:
-        return _GONE
-    return result
+            continue
+        if isinstance(written, _Gone):
+            gone.append(key)
+        else:
+            node[key] = written
+    return _without(node, gone, under) if gone else node
 
 
 _LINK_ELEMENTS = ("button", "image", "video", "link", 2)
@@ -145,9 +141,13 @@ _LINK_ELEMENTS = ("button", "image", "video", "link", 2)
 _ESSENTIAL = frozenset({"url", "image_url", "video_url"})
 
 
-def _settled_list(node: list[Json], dialect: Dialect, under: str) -> list[Json] | _Gone:
-    result = [value for item in node if not isinstance(value := _settled(item, dialect, under), _Gone)]
-    return result if result or not node else _GONE
+def _without(node: dict[str, Json], gone: list[str], under: str) -> dict[str, Json] | _Gone:
+    """Leave keys out; an inner mapping altogether where nothing but its type remains."""
+    if node.get("type") in _LINK_ELEMENTS and not _ESSENTIAL.isdisjoint(gone):
+        return _GONE
+    for key in gone:
+        del node[key]
+    return _GONE if under and not node.keys() - {"type", "block_id"} else node
 
 
 def _settled_text(text: str, place: Place) -> str | _Gone:
