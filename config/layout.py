@@ -69,7 +69,7 @@ class Layout:
         for key, node in root.entries.items():
             if key in SECTIONS:
                 sections[key] = node
-            elif isinstance(node, Table) and (key in channels or self.is_type(type_of(key, node))):
+            elif key in channels or self.is_type(type_of(key, node)):
                 lifted[key] = node
             else:
                 hint = did_you_mean(key, (*SECTIONS, *self.known_types))

@@ -159,13 +159,13 @@ def _read(paths: tuple[Path, ...], problems: list[Problem]) -> list[Node]:
 def _switched(root: Table, switched: Mapping[str, bool]) -> Table:
     """Return the settings with the channels an operator switched."""
     sections = child(root, "channels")
-    changed = dict(entries(sections))
-    for name, section in entries(sections).items():
+    if not (switched and isinstance(sections, Table)):
+        return root
+    changed = dict(sections.entries)
+    for name, section in sections.entries.items():
         if name in switched and isinstance(section, Table):
             switch = Leaf(switched[name], section.key, section.key)
             changed[name] = replace(section, entries={**section.entries, "enabled": switch})
-    if not isinstance(sections, Table):
-        return root
     return replace(root, entries={**root.entries, "channels": replace(sections, entries=changed)})
 
 

@@ -40,7 +40,7 @@ class ChannelTypes:
 
     def exists(self, channel_type: str) -> bool:
         """Whether there is such a type."""
-        return not isinstance(self.find(channel_type), str)
+        return channel_type in self.known or not isinstance(self.find(channel_type), str)
 
 
 def channels(
@@ -89,7 +89,7 @@ def _model(
         if written is not None and written.origin is not Origin.WRITTEN:
             problems.append(at.problem("unknown channel type (from the environment, not shown)"))
         else:
-            hint = did_you_mean(channel_type, types.known)
+            hint = "" if channel_type in types.known else did_you_mean(channel_type, types.known)
             problems.append(at.problem(f"unknown channel type {channel_type!r}" if hint else found, hint))
     else:
         return found

@@ -3,7 +3,6 @@
 No word about a hidden value comes from anything that saw it, unless the words hold nothing of it.
 """
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
@@ -17,40 +16,10 @@ from .filter_places import filter_problems
 from .problems import Problem, did_you_mean
 from .secrets import dotted
 from .tree import Leaf, Loc, Node, Origin, Table, child, find, kind, leaves, plain
+from .words import EXPECTED, choices, from_schema, from_validator, quotes
 
 M = TypeVar("M", bound=BaseModel)
 
-_EXPECTED = {
-    "string_type": "text",
-    "int_type": "a whole number",
-    "int_parsing": "a whole number",
-    "int_parsing_size": "a smaller number",
-    "int_from_float": "a whole number",
-    "float_type": "a number",
-    "float_parsing": "a number",
-    "finite_number": "a number",
-    "bool_type": "true or false",
-    "bool_parsing": "true or false",
-    "dict_type": "a mapping",
-    "mapping_type": "a mapping",
-    "model_type": "a mapping",
-    "model_attributes_type": "a mapping",
-    "list_type": "a list",
-    "tuple_type": "a list",
-    "set_type": "a list",
-    "frozen_set_type": "a list",
-}
-_BOUNDS = {
-    "greater_than_equal": "must be at least {ge}",
-    "greater_than": "must be more than {gt}",
-    "less_than_equal": "must be at most {le}",
-    "less_than": "must be less than {lt}",
-    "string_too_short": "must have at least {min_length} characters",
-    "string_too_long": "must have at most {max_length} characters",
-    "too_short": "needs {min_length} or more entries, got {actual_length}",
-    "too_long": "takes {max_length} entries at most, got {actual_length}",
-    "string_pattern_mismatch": "does not have the form {pattern}",
-}
 _UNTOLD = "not valid (the value is not shown, because it is a credential or comes from the environment)"
 
 
@@ -162,51 +131,42 @@ class _Findings:
         node, first = found[0].node, found[0].error
         if path and path[-1] in _FILTERS and first["type"] == "value_error":
             return filter_problems(node)
-        expected = dict.fromkeys(_EXPECTED.get(item.error["type"], "") for item in found)
+        expected = dict.fromkeys(EXPECTED.get(item.error["type"], "") for item in found)
+        hint = ""
         if all(expected):
             message = f"expected {' or '.join(expected)}, got {kind(node)}"
-            quotes = isinstance(node, Leaf) and "text" in expected and not isinstance(node.value, str | None)
-            hint = "put it in quotes" if quotes else ""
+            if "text" in expected and kind(node) in {"a number", "true or false"}:
+                hint = "put it in quotes"
         else:
-            message, hint = self._words(node, first)
+            message = from_schema(first, self._description(path)) or self._from_validator(node, first)
+            if isinstance(node, Leaf) and node.origin is Origin.WRITTEN:
+                hint = did_you_mean(str(node.value), choices(first))
         at = node.at if path else node.key
         hidden = bool(path) and any(leaf.origin is Origin.SECRET for leaf in leaves(node))
         return [at.problem(message, hint, hidden=hidden)]
 
-    def _words(self, node: Node, error: ErrorDetails) -> tuple[str, str]:
-        context = error.get("ctx", {})
-        if error["type"] in {"literal_error", "enum"}:
-            choices = re.findall(r"'([^']*)'", str(context["expected"]))
-            written = isinstance(node, Leaf) and node.origin is Origin.WRITTEN
-            return f"expected {context['expected']}", did_you_mean(
-                str(plain(node)), choices
-            ) if written else ""
-        if error["type"] in _BOUNDS:
-            return _BOUNDS[error["type"]].format_map(
-                {key: _rounded(bound) for key, bound in context.items()}
-            ), ""
-        message = _spoken(error["msg"])
-        return message if self._harmless(message, node, error) else _UNTOLD, ""
+    def _description(self, path: Loc) -> str:
+        above = model_at(self.model, path[:-1])
+        field = keys(above).get(str(path[-1])) if above is not None and path else None
+        return (field and field.description) or ""
 
-    def _harmless(self, message: str, node: Node, error: ErrorDetails) -> bool:
-        """Whether words of a validator that may have seen hidden values tell nothing about them.
+    def _from_validator(self, node: Node, error: ErrorDetails) -> str:
+        """Return a validator's words, unless they may tell something about a hidden value.
 
-        They do not when asterisks get the same words. A validator of the whole section cannot always be
-        asked that way, because others refuse the asterisks first: there no piece of a value may be quoted.
+        They do not when asterisks get the same words, nor when no stretch of a value is in them.
         """
+        message = from_validator(error)
         hidden = [str(leaf.value) for leaf in leaves(node) if leaf.origin in {Origin.HIDDEN, Origin.SECRET}]
-        if not hidden or (error["loc"], message) in self._asterisks():
-            return True
-        pieces = (piece for value in hidden for piece in _pieces(value))
-        return node is self.section and not any(piece in message.casefold() for piece in pieces)
+        harmless = not quotes(message, hidden) or (error["loc"], message) in self._to_asterisks()
+        return message if harmless else _UNTOLD
 
-    def _asterisks(self) -> set[tuple[Loc, str]]:
+    def _to_asterisks(self) -> set[tuple[Loc, str]]:
         """Return what the validators say where asterisks stand for all hidden values."""
         try:
             self.model.model_validate({**plain(self.section, masked=True), **self.extra})
         except ValidationError as other:
             details = other.errors(include_url=False, include_input=False)
-            return {(detail["loc"], _spoken(detail["msg"])) for detail in details}
+            return {(detail["loc"], from_validator(detail)) for detail in details}
         except Exception:  # noqa: BLE001 - a third party's validator may raise anything
             return set()
         return set()
@@ -218,24 +178,3 @@ _FILTERS = {"filters", "global_filters"}
 
 def _unset(node: Node) -> bool:
     return any(leaf.origin is Origin.UNSET for leaf in leaves(node))
-
-
-def _pieces(value: str) -> set[str]:
-    """Return every stretch of a value that would tell something about it."""
-    text = value.casefold()
-    return {text[at : at + _PIECE] for at in range(max(1, len(text) - _PIECE + 1))} - {""}
-
-
-_PIECE = 8
-"""Characters; shorter stretches of a URL are in half of all messages ("webhook", "discord")."""
-
-
-def _rounded(bound: object) -> object:
-    return int(bound) if isinstance(bound, float) and bound.is_integer() else bound
-
-
-def _spoken(message: str) -> str:
-    """Turn a validator's sentence into the form of ours."""
-    text = message.removeprefix("Value error, ").removeprefix("Assertion failed, ")
-    text = text.replace("Input should be ", "expected ").replace("Value should be ", "expected ")
-    return text[:1].lower() + text[1:] if text[1:2].islower() else text

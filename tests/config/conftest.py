@@ -20,7 +20,7 @@ class Slack(ChannelConfig):
     bot_token: SecretStr | None = None
     channel: str | None = None
     username: str = "knell"
-    icon_emoji: str = ""
+    icon_emoji: str = Field(default="", pattern=r"^(:[^:\s]+:)?$", description=":name:")
 
     @field_validator("webhook_url")
     @classmethod
@@ -79,6 +79,7 @@ class Console(ChannelConfig):
     """The log's section."""
 
     stream: Flag = False
+    tag: str = Field(default="", pattern="^[a-z]*$")
 
 
 MODELS: dict[str, type[ChannelConfig]] = {

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
+from knell.channels import registry
 from knell.config.load import Loaded, candidates, load, load_mapping
 from knell.config.problems import Problem
 from knell.config.schema import ChannelConfig, NotificationConfig, RetryPolicy
@@ -110,7 +111,7 @@ ENVIRON = {
     "EMAIL_PASSWORD": "password",
     "DISCORD_WEBHOOK_URL": "https://discord.com/api/webhooks/1/x",
     "WEBHOOK_TOKEN": "token",
-    "WEBHOOK_SECRET": "whsec_x",
+    "WEBHOOK_SECRET": "a secret of the webhook",
 }
 
 
@@ -148,6 +149,26 @@ def test_the_example_of_the_specification_loads(examined: Examine, wrapped: bool
         "environment variable TWILIO_ACCOUNT_SID is not set (needed by channels.sms.account_sid)",
         "environment variable TWILIO_AUTH_TOKEN is not set (needed by channels.sms.auth_token)",
     ]
+
+
+@pytest.mark.parametrize(
+    "text", [SPECIFICATION, candidates(None, Path("nowhere"))[0].read_text(encoding="utf-8")]
+)
+def test_knells_own_channels_accept_the_example_and_the_default(tmp_path: Path, text: str) -> None:
+    """All of them switched on, with the models they really have."""
+    path = tmp_path / "n.yaml"
+    path.write_text(text, encoding="utf-8")
+    names = ["slack", "email", "discord", "webhook", "sms"]
+    environ = ENVIRON | {"TWILIO_ACCOUNT_SID": "AC" + "0" * 32, "TWILIO_AUTH_TOKEN": "x"}
+    config = load(
+        path,
+        section_model=lambda channel_type: registry.find(channel_type).Config,
+        environ=environ,
+        workspace=tmp_path,
+        known_types=registry.known_types(),
+        switched=dict.fromkeys(names, True),
+    )
+    assert set(names) <= dict(config.enabled_channels()).keys()
 
 
 @pytest.mark.usefixtures("home")
@@ -339,13 +360,24 @@ def test_a_channel_type_that_cannot_be_imported_is_a_problem(tmp_path: Path) -> 
         raise RuntimeError("c4n4ry")
 
     path = tmp_path / "n.yaml"
-    path.write_text("channels:\n  a: {type: 'mine:Channel'}\n  b: {type: worse}", encoding="utf-8")
+    path.write_text("channels:\n  a: {type: 'mine:Channel'}\n  b: {type: worse}\nknown: {}", encoding="utf-8")
     with pytest.raises(ConfigError) as caught:
-        load(path, section_model=broken, environ={})
+        load(path, section_model=broken, environ={}, known_types=["known"])
     assert _told(caught.value) == [
         f"{path}:2:13: channel type 'mine:Channel': No module named 'mine'",
         f"{path}:3:13: channel type 'worse': RuntimeError at its import",
+        f"{path}:4:1: channel type 'known': RuntimeError at its import",
     ]
+
+
+def test_a_type_may_come_from_the_environment(examined: Examine, complaints: Complaints) -> None:
+    """A missing one is reported once, a wrong one without its name."""
+    text = "channels:\n  a:\n    type: ${T}\n    severty: x"
+    assert examined(text.replace("severty", "anything"), {"T": "open"}).config.channels["a"].type == "open"
+    (missing,) = complaints(text)
+    assert missing.message == "environment variable T is not set (needed by channels.a.type)"
+    (unknown,) = complaints(text, {"T": "slak-c4n4ry"})
+    assert (unknown.line, unknown.message) == (3, "unknown channel type (from the environment, not shown)")
 
 
 def test_a_type_is_looked_up_once(find_model: FindModel) -> None:

@@ -14,7 +14,8 @@ CASES = [
     ("xyz: x", 1, 1, "unknown key 'xyz'", ""),
     ("evnt_routing: []", 1, 1, "unknown key 'evnt_routing'", "did you mean 'event_routing'?"),
     ("slak: {enabled: true}", 1, 1, "unknown key 'slak'", "did you mean 'slack'?"),
-    ("slack: true", 1, 1, "unknown key 'slack'", "did you mean 'slack'?"),
+    ("slack: true", 1, 8, "expected a mapping (key: value), got true or false", ""),
+    ("console:", 1, 9, "expected a mapping (key: value), got nothing", ""),
     ("console: {evnts: []}", 1, 11, "unknown key 'evnts'", "did you mean 'events'?"),
     ("console:\n  retry: {max_retrys: 3}", 2, 11, "unknown key 'max_retrys'", "did you mean 'max_retries'?"),
     (
@@ -65,6 +66,15 @@ CASES = [
     ("slack: {webhook_url: 'http://x'}", 1, 22, "expected an https:// URL", ""),
     ("webhook: {url: x, signature_secret: {}}", 1, 37, "expected text or a list, got a mapping", ""),
     ("webhook: {url: x, signature_secret: [a, 1]}", 1, 41, "expected text, got a number", "put it in quotes"),
+    ("slack: {bot_token: x, icon_emoji: robot}", 1, 35, "does not have the expected form: :name:", ""),
+    ("console: {tag: 'A'}", 1, 16, "does not have the expected form: ^[a-z]*$", ""),
+    (
+        "console: 5\nrate_limits: {console: {max_requests: 1}}",
+        1,
+        10,
+        "expected a mapping (key: value), got a number",
+        "",
+    ),
     ("locale: jp", 1, 9, "expected 'en' or 'ja'", ""),
     (
         "supervision:\n  strategy: one_for_two",
