@@ -182,11 +182,13 @@ def _list(values: list[Any], rule: _Rule, key: str, depth: int) -> list[Any] | N
 def _object(value: Json, rule: _Rule, key: str, depth: int) -> Json | None:
     kind = value.get("type")
     kind = kind if isinstance(kind, str) else key
+    rules = _SLACK.get(kind, _COMMON)
     # The limit of a text object is the limit of where it stands.
-    rules = {"text": rule} if kind in {"plain_text", "mrkdwn"} else _SLACK.get(kind, _COMMON)
+    inherits = kind in {"plain_text", "mrkdwn"}
     changes: Json = {}
     for name, item in value.items():
-        if (part := _part(item, rules.get(name, _FREE), name, depth + 1)) is not item:
+        own = rule if inherits and name == "text" else rules.get(name, _FREE)
+        if (part := _part(item, own, name, depth + 1)) is not item:
             changes[name] = part
     if changes:
         value = {name: item for name, item in {**value, **changes}.items() if item is not None}
