@@ -12,17 +12,20 @@ from knell.errors import ConfigError
 _WIDTH = 110
 """Most characters of a source line that are shown; a window around the caret of a longer one."""
 
-_SECRETS = re.compile(
-    r"""(?ix)
-    ( \b[\w-]* (?:passw|passphrase|secret|token|credential|authorization|api[_-]?key|private[_-]?key
-        |webhook_url|account_sid|dsn) [\w-]* ["']? \s* : \s* )
-        (?! ["']? \$\{ [^{}]* \} ["']? \s* (?: [,\]}#] | $ ) ) \S .*
-    | ( :// ) [^/\s"'@]+ ( @ )
-    | ( hooks\.slack\.com/ | /api/webhooks/ | \bxox[a-z]- | \bwhsec_ | \bBearer\s+ ) (?! \$\{ ) [^\s"']+
-    """
+_LONGEST = 1000
+"""Characters of the longest line that is shown at all; people write no longer ones."""
+
+_KEY = re.compile(r"""(?<![\w-])([\w-]++)["']?\s*+:\s++(?=\S)""")
+_TELLING = re.compile(
+    "passw|passphrase|secret|token|credential|authorization|api[_-]?key|private[_-]?key"
+    "|webhook_url|account_sid|dsn",
+    re.IGNORECASE,
 )
-"""What may be a credential written into the file: the value of a key with a telling name, the account in
-a URL, a provider's own form. A line of the file is shown to people and lands in logs."""
+_REFERENCE = re.compile(r"""["']?\$\{[^{}]*\}["']?\s*(?:[,\]}#]|$)""")
+_CREDENTIAL = re.compile(
+    r"""(://)[^/\s"'@]++(@)|(hooks\.slack\.com/|/api/webhooks/|\bxox[a-z]-|\bwhsec_|\bBearer\s+)(?!\$\{)[^\s"']+"""
+)
+"""The account in a URL, and what providers' credentials look like."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,8 +76,11 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 def excerpt(line: str, column: int, *, hidden: bool = False) -> str:
     """Return a source line and a line with a caret under the column (from 1).
 
-    What looks like a credential is masked; with `hidden` everything from the column on is.
+    What looks like a credential is masked; with `hidden` everything from the column on is. Of a line too
+    long for people nothing is shown: what of it would be a credential is hard to tell.
     """
+    if len(line) > _LONGEST:
+        return ""
     before, after = line[: column - 1], line[column - 1 :]
     if hidden:
         after = "***"
@@ -87,7 +93,12 @@ def excerpt(line: str, column: int, *, hidden: bool = False) -> str:
 
 
 def _masked(line: str) -> str:
-    return _SECRETS.sub(lambda found: f"{found[1] or found[2] or found[4]}***{found[3] or ''}", line)
+    """Mask what may be a credential in a line: people are shown it, and it lands in logs."""
+    for key in _KEY.finditer(line):
+        if _TELLING.search(key[1]) and not _REFERENCE.match(line, key.end()):
+            line = f"{line[: key.end()]}***"
+            break
+    return _CREDENTIAL.sub(lambda found: f"{found[1] or found[3]}***{found[2] or ''}", line)
 
 
 def _cut_in_common(masked: str, before: str) -> tuple[str, str]:

@@ -6,6 +6,8 @@ from random import Random
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from knell.channels import registry
@@ -459,6 +461,50 @@ def test_a_broken_file_gives_findings_and_nothing_else(
         assert found.problems
         assert all(str(problem) in str(found) for problem in found.problems)
         assert not any(value in str(found) for name, value in ENVIRON.items() if "URL" in name)
+
+
+_KEYS = st.sampled_from(
+    [
+        *("channels", "event_routing", "global_filters", "rate_limits", "supervision", "http", "sources"),
+        *("slack", "email", "webhook", "console", "notifications", "type", "name", "enabled", "events"),
+        *("filters", "any", "not", "severity", "metadata.a", "eq", "in", "matches", "children", "retry"),
+        *("webhook_url", "headers", "signature_secret", "max_requests", "tokens", "fallback", "zzz"),
+    ]
+)
+_SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    st.text(max_size=6),
+    st.sampled_from(["slack", "console", "${A}", "${B}", "${", "$$", "job_failed", "*", "critical", "false"]),
+)
+_SETTINGS = st.dictionaries(
+    _KEYS,
+    st.recursive(
+        _SCALARS,
+        lambda inner: st.lists(inner, max_size=3) | st.dictionaries(_KEYS, inner, max_size=4),
+        max_leaves=25,
+    ),
+    max_size=6,
+)
+
+
+@given(_SETTINGS)
+def test_any_settings_load_or_give_findings(data: dict[str, Any]) -> None:
+    """Whatever stands where, with the models the channels really have; a hidden value stays hidden."""
+
+    def model_of(channel_type: str) -> type[ChannelConfig]:
+        return registry.find(channel_type).Config
+
+    try:
+        load_mapping(data, section_model=model_of, environ={"A": "c4n4ry-0123456789"}, known_types=["slack"])
+    except ConfigError as error:
+        found = error
+    else:
+        return
+    assert found.problems
+    assert "c4n4ry" not in str(found)
 
 
 def test_loading_imports_nothing_heavy() -> None:
