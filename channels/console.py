@@ -46,7 +46,7 @@ class ConsoleChannel(Channel):
             return Rejected(Reason.CONFIGURATION, f"there is no {self.config.stream}")
         encoding = stream.encoding or "utf-8"
         try:
-            stream.write(_shown(message).encode(encoding, "backslashreplace").decode(encoding))
+            stream.write(shown(message).encode(encoding, "backslashreplace").decode(encoding))
             stream.flush()
         except (OSError, ValueError) as error:
             # The reader of the pipe has gone, or the stream was closed.
@@ -54,7 +54,7 @@ class ConsoleChannel(Channel):
         return Delivered()
 
 
-def _shown(message: FormattedMessage) -> str:
+def shown(message: FormattedMessage) -> str:
     """Return a heading and the indented text: no line of an event can pose as a heading."""
     text = _HAZARD.sub(_escaped, text_of(message).strip()).replace("\n", f"\n{_INDENT}")
     return f"{_heading(message.events)}\n{_INDENT}{text}\n"

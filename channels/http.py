@@ -40,7 +40,7 @@ from ..config.schema import Security
 from .answer import Answer, by_status
 from .guard import AddressDenied, Guard, GuardedResolver
 
-__all__ = ["Answer", "Http", "Request", "SecretUrl", "WebUrl", "by_status"]
+__all__ = ["Answer", "Body", "Http", "Request", "SecretUrl", "WebUrl", "by_status"]
 
 CONNECT_SECONDS = 5.0
 """From the request to an open connection, TLS included; a service that is up takes well under one."""
@@ -87,8 +87,7 @@ class Request(TypedDict, total=False):
 class Http:
     """A client with one pool of kept connections, made on first use in the running event loop.
 
-    It follows no redirect, keeps no cookie, reads no proxy setting or netrc, and repeats nothing that was sent
-    with a body.
+    It follows no redirect, keeps no cookie, reads no proxy setting or netrc, and sends no body twice.
 
     Attributes:
         security: what outgoing connections may do.
@@ -177,7 +176,7 @@ class Http:
         return self._session
 
 
-class _Body(BytesPayload):
+class Body(BytesPayload):
     """A request body that knows whether it has begun to go out.
 
     aiohttp's tracing signals say the same, a little too early (before the write, which may find the kept
@@ -204,7 +203,7 @@ def _limits(seconds: float) -> ClientTimeout:
     return ClientTimeout(total=seconds, connect=CONNECT_SECONDS, ceil_threshold=inf)
 
 
-def _encoded(method: str, parts: Request) -> tuple[_Body | None, CIMultiDict[str]]:
+def _encoded(method: str, parts: Request) -> tuple[Body | None, CIMultiDict[str]]:
     headers = CIMultiDict(parts.get("headers") or {})
     body = parts.get("body")
     if (value := parts.get("json")) is not None:
@@ -217,7 +216,7 @@ def _encoded(method: str, parts: Request) -> tuple[_Body | None, CIMultiDict[str
         headers["Authorization"] = "Basic " + b64encode(":".join(auth).encode()).decode("ascii")
     if body is None and method in {"GET", "HEAD"}:
         return None, headers
-    return _Body(body or b""), headers
+    return Body(body or b""), headers
 
 
 async def _answer(response: ClientResponse) -> Answer:

@@ -4,6 +4,7 @@ A new built-in channel needs no line here: its type is the name of its module.
 """
 
 import inspect
+from collections.abc import Callable
 from importlib import import_module
 from importlib.metadata import entry_points
 from pkgutil import iter_modules
@@ -23,10 +24,10 @@ def find(channel_type: str) -> type[Channel]:
         ChannelError: there is no such type, or what is there is no `Channel`.
     """
     for point in entry_points(group=ENTRY_POINTS, name=channel_type):
-        return _checked(channel_type, point.load())
+        return _loaded(channel_type, point.load)
     module, colon, name = channel_type.partition(":")
     if colon:
-        return _checked(channel_type, _attribute(channel_type, module, name))
+        return _loaded(channel_type, lambda: getattr(import_module(module), name))
     if channel_type in _modules() and (found := _channel_in(channel_type)):
         return found
     raise ChannelError(f"unknown channel type {channel_type!r}; there are {', '.join(known_types())}")
@@ -40,13 +41,6 @@ def builtin_types() -> list[str]:
 def known_types() -> list[str]:
     """Return every channel type that can be named without a colon."""
     return sorted({*builtin_types(), *(point.name for point in entry_points(group=ENTRY_POINTS))})
-
-
-def _attribute(channel_type: str, module: str, name: str) -> object:
-    try:
-        return getattr(import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
-        raise ChannelError(f"channel type {channel_type!r}: {error}") from error
 
 
 def _modules() -> list[str]:
@@ -69,7 +63,11 @@ def _channel_in(name: str) -> type[Channel] | None:
     )
 
 
-def _checked(channel_type: str, found: object) -> type[Channel]:
+def _loaded(channel_type: str, load: Callable[[], object]) -> type[Channel]:
+    try:
+        found = load()
+    except (ImportError, AttributeError, ValueError) as error:
+        raise ChannelError(f"channel type {channel_type!r}: {error}") from error
     if inspect.isclass(found) and issubclass(found, Channel):
         return found
     raise ChannelError(f"channel type {channel_type!r}: {found!r} is no subclass of Channel")

@@ -2,7 +2,7 @@
 
 import asyncio
 import json
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
@@ -26,7 +26,7 @@ def serve() -> Callable[..., Any]:
     """
 
     @asynccontextmanager
-    async def run(*replies: Any) -> AsyncIterator[tuple[str, list[dict[str, Any]]]]:
+    async def run(*replies: Any) -> AsyncGenerator[tuple[str, list[dict[str, Any]]]]:
         requests: list[dict[str, Any]] = []
         left = list(replies)
 
@@ -40,10 +40,10 @@ def serve() -> Callable[..., Any]:
                     "body": body,
                 }
             )
-            status, content, headers = (*left.pop(0), {})[:3] if left else (599, b"no reply left", {})
+            status, content, *more = left.pop(0) if left else (599, "no reply left")
             if not isinstance(content, bytes):
                 content = (content if isinstance(content, str) else json.dumps(content)).encode()
-            return web.Response(status=status, body=content, headers=headers)
+            return web.Response(status=status, body=content, headers=more[0] if more else None)
 
         runner = web.ServerRunner(web.Server(handle))
         await runner.setup()
@@ -63,7 +63,14 @@ def attempt(serve: Callable[..., Any]) -> Callable[..., tuple[Outcome, list[dict
     `outcome, requests = attempt(make, message, *replies)`. Secrets of the tests hold the word "canary".
     """
 
-    async def run(
+    def run(
+        make: Callable[[str], Channel], message: FormattedMessage, *replies: Any
+    ) -> tuple[Outcome, list[dict[str, Any]]]:
+        outcome, requests = asyncio.run(attempted(make, message, *replies))
+        assert CANARY not in repr(outcome).lower()
+        return outcome, requests
+
+    async def attempted(
         make: Callable[[str], Channel], message: FormattedMessage, *replies: Any
     ) -> tuple[Outcome, list[dict[str, Any]]]:
         async with serve(*replies) as (base, requests):
@@ -75,7 +82,6 @@ def attempt(serve: Callable[..., Any]) -> Callable[..., tuple[Outcome, list[dict
             finally:
                 await channel.close()
                 await http.close()
-        assert CANARY not in repr(outcome).lower()
         return outcome, requests
 
-    return lambda make, message, *replies: asyncio.run(run(make, message, *replies))
+    return run

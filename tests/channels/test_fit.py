@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knell.channels.fit import cut_escaped, fit_discord, fit_slack, shorten
+from knell.lab.bodies import listing, mapping
 
 # The limits once more, by hand from the providers' pages: the tests must not read the table they test.
 SLACK_TEXTS = {
@@ -31,61 +32,55 @@ SLACK_LISTS = {("section", "fields"): 10, ("context", "elements"): 10, ("actions
 SLACK_LISTS_EVERYWHERE = {"options": 100, "option_groups": 100}
 TEXT_OBJECTS = ("plain_text", "mrkdwn")
 
+Strategy = st.SearchStrategy[Any]
+
 
 def slack_violations(content: dict[str, Any]) -> list[str]:
     """Measure a fitted message."""
     found = [f"text {len(content['text'])}"] if len(str(content.get("text", ""))) > 40_000 else []
-    groups = [content.get("blocks")]
-    for attachment in objects(content.get("attachments")):
-        groups.append(attachment.get("blocks"))
-        footer = attachment.get("footer")
-        if isinstance(footer, str) and len(footer) > 300:
-            found.append("footer")
-    if len(objects(content.get("attachments"))) > 100:
-        found.append("attachments")
-    for blocks in groups:
-        if not isinstance(blocks, list):
-            continue
-        found += [f"{len(blocks)} blocks"] if len(blocks) > 50 else []
-        ids = [block["block_id"] for block in objects(blocks) if isinstance(block.get("block_id"), str)]
-        found += ["block_id twice"] if len(set(ids)) < len(ids) else []
-        total = sum(block_texts(blocks))
-        found += [f"sum {total}"] if total > 12_000 else []
-        found += measured(blocks, "")
+    attachments = objects(content.get("attachments"))
+    found += ["attachments"] if len(attachments) > 100 else []
+    footers = [attachment.get("footer") for attachment in attachments]
+    found += ["footer" for footer in footers if isinstance(footer, str) and len(footer) > 300]
+    for holder in [content, *attachments]:
+        if blocks := listing(holder.get("blocks")):
+            found += [f"{len(blocks)} blocks"] if len(blocks) > 50 else []
+            ids = [block["block_id"] for block in objects(blocks) if isinstance(block.get("block_id"), str)]
+            found += ["block_id twice"] if len(set(ids)) < len(ids) else []
+            total = sum(block_texts(blocks))
+            found += [f"sum {total}"] if total > 12_000 else []
+            found += measured(blocks, "")
     return found
 
 
 def measured(value: Any, kind: str) -> Iterator[str]:
     """Measure every text and list of a part of the blocks."""
-    if isinstance(value, list):
-        for item in value:
-            yield from measured(item, kind)
-    if not isinstance(value, dict):
-        return
-    own = value["type"] if isinstance(value.get("type"), str) else kind
-    for key, item in value.items():
+    for item in listing(value) or []:
+        yield from measured(item, kind)
+    holder = mapping(value) or {}
+    own = holder["type"] if isinstance(holder.get("type"), str) else kind
+    for key, item in holder.items():
         limit = SLACK_TEXTS.get((own, key), SLACK_EVERYWHERE.get(key))
         most = SLACK_LISTS.get((own, key), SLACK_LISTS_EVERYWHERE.get(key))
-        inner = item["text"] if isinstance(item, dict) and item.get("type") in TEXT_OBJECTS else item
-        for text in [inner, *(one.get("text") for one in objects(item) if one.get("type") in TEXT_OBJECTS)]:
+        inner = mapping(item) or {}
+        texts_ = [one.get("text") for one in [inner, *objects(item)] if one.get("type") in TEXT_OBJECTS]
+        for text in [item, *texts_]:
             if isinstance(text, str) and limit is not None and not 0 < len(text) <= limit:
                 yield f"{own}.{key} has {len(text)}"
-        if isinstance(item, list) and most is not None and not 0 < len(item) <= most:
-            yield f"{own}.{key} has {len(item)} items"
+        if (items := listing(item)) is not None and most is not None and not 0 < len(items) <= most:
+            yield f"{own}.{key} has {len(items)} items"
         yield from measured(item, key)
 
 
 def block_texts(value: Any) -> Iterator[int]:
     """Return the length of every text, as bolt-js #2509 seems to count."""
-    if isinstance(value, list):
-        for item in value:
+    for item in listing(value) or []:
+        yield from block_texts(item)
+    for key, item in (mapping(value) or {}).items():
+        if key in {"text", "alt_text"} and isinstance(item, str):
+            yield len(item)
+        else:
             yield from block_texts(item)
-    if isinstance(value, dict):
-        for key, item in value.items():
-            if key in {"text", "alt_text"} and isinstance(item, str):
-                yield len(item)
-            else:
-                yield from block_texts(item)
 
 
 def discord_violations(content: dict[str, Any]) -> list[str]:
@@ -95,18 +90,18 @@ def discord_violations(content: dict[str, Any]) -> list[str]:
     found += [f"{len(embeds)} embeds"] if len(embeds) > 10 else []
     total = 0
     for embed in embeds:
-        fields = objects(embed.get("fields"))
-        found += [f"{len(fields)} fields"] if len(fields) > 25 else []
-        texts = [
+        inner = objects(embed.get("fields"))
+        found += [f"{len(inner)} fields"] if len(inner) > 25 else []
+        limited = [
             (embed.get("title"), 256),
             (embed.get("description"), 4096),
-            (part(embed, "footer").get("text"), 2048),
-            (part(embed, "author").get("name"), 256),
+            ((mapping(embed.get("footer")) or {}).get("text"), 2048),
+            ((mapping(embed.get("author")) or {}).get("name"), 256),
         ]
-        for field in fields:
+        for field in inner:
             found += [f"empty {key}" for key in ("name", "value") if not field[key].strip()]
-            texts += [(field["name"], 256), (field["value"], 1024)]
-        lengths = [(len(text), limit) for text, limit in texts if isinstance(text, str)]
+            limited += [(field["name"], 256), (field["value"], 1024)]
+        lengths = [(len(text), limit) for text, limit in limited if isinstance(text, str)]
         found += [f"{length} > {limit}" for length, limit in lengths if length > limit]
         total += sum(length for length, _ in lengths)
     return found + ([f"sum {total}"] if total > 6000 else [])
@@ -114,25 +109,35 @@ def discord_violations(content: dict[str, Any]) -> list[str]:
 
 def objects(value: Any) -> list[dict[str, Any]]:
     """Return the objects of a list."""
-    return [item for item in value if isinstance(item, dict)] if isinstance(value, list) else []
+    return [found for item in listing(value) or [] if (found := mapping(item)) is not None]
 
 
-def part(value: dict[str, Any], key: str) -> dict[str, Any]:
-    """Return an inner object."""
-    inner = value.get(key)
-    return inner if isinstance(inner, dict) else {}
+def repeated(text: str, times: int) -> str:
+    """Make a long text of a short one."""
+    return (text * times)[:13_000]
+
+
+def multiplied(items: list[Any], times: int) -> list[Any]:
+    """Make a long list of a short one."""
+    return items * times
+
+
+def typed(kind: str, more: dict[str, Any]) -> dict[str, Any]:
+    """Make an object of a type."""
+    return {"type": kind, **more}
+
+
+def nested(inner: Strategy) -> Strategy:
+    """Put parts into lists, objects and typed objects."""
+    objects_ = st.dictionaries(keys, inner, max_size=5)
+    return st.lists(inner, max_size=30) | st.builds(typed, kinds, objects_) | objects_
 
 
 scripts = st.text(
-    st.one_of(
-        st.characters(codec="utf-8"),
-        st.sampled_from("aあ漢👩\u200d👧\u0301\ufe0f🇯🇵각\U0001f3fd &<>\n*_"),
-    ),
+    st.characters(codec="utf-8") | st.sampled_from("aあ漢👩\u200d👧\u0301\ufe0f🇯🇵각\U0001f3fd &<>\n*_"),
     max_size=12,
 )
-texts = st.builds(
-    lambda text, times: (text * times)[:13_000], scripts, st.sampled_from([1, 1, 3, 40, 400, 3000])
-)
+texts: Strategy = st.builds(repeated, scripts, st.sampled_from([1, 1, 3, 40, 400, 3000]))
 kinds = st.sampled_from(
     [
         *(
@@ -176,26 +181,16 @@ keys = st.sampled_from(
         ),
     ]
 )
-text_objects = st.fixed_dictionaries({"type": st.sampled_from(TEXT_OBJECTS), "text": texts})
-parts = st.recursive(
-    texts | text_objects | st.none() | st.booleans() | st.integers(),
-    lambda inner: (
-        st.lists(inner, max_size=30)
-        | st.builds(
-            lambda kind, more: {"type": kind, **more}, kinds, st.dictionaries(keys, inner, max_size=5)
-        )
-        | st.dictionaries(keys, inner, max_size=4)
-    ),
-    max_leaves=40,
+text_objects: Strategy = st.builds(
+    typed, st.sampled_from(TEXT_OBJECTS), st.fixed_dictionaries({"text": texts})
 )
-slack_contents = st.fixed_dictionaries(
+leaves: Strategy = texts | text_objects | st.none() | st.booleans() | st.integers()
+parts: Strategy = st.recursive(leaves, nested, max_leaves=40)
+slack_contents: Strategy = st.fixed_dictionaries(
     {},
     optional={
         "text": texts,
-        "blocks": st.builds(
-            lambda items, times: items * times, st.lists(parts, max_size=8), st.integers(1, 12)
-        )
-        | parts,
+        "blocks": st.builds(multiplied, st.lists(parts, max_size=8), st.integers(1, 12)) | parts,
         "attachments": st.lists(st.dictionaries(keys, parts, max_size=3) | parts, max_size=3),
         "thread_ts": texts,
     },
@@ -380,21 +375,19 @@ def test_cut_escaped_keeps_the_limit_after_escaping(text: str, limit: int) -> No
     assert cut == text or len(escape(text)) > limit
 
 
-embeds = st.fixed_dictionaries(
+fields: Strategy = st.fixed_dictionaries({}, optional={"name": texts, "value": texts | parts}) | parts
+embeds: Strategy = st.fixed_dictionaries(
     {},
     optional={
         "title": texts,
         "description": texts,
         "footer": st.fixed_dictionaries({"text": texts}) | parts,
         "author": st.fixed_dictionaries({"name": texts}) | parts,
-        "fields": st.lists(
-            st.fixed_dictionaries({}, optional={"name": texts, "value": texts | parts}) | parts, max_size=30
-        )
-        | parts,
+        "fields": st.lists(fields, max_size=30) | parts,
         "color": st.integers(0, 0xFFFFFF),
     },
 )
-discord_contents = st.fixed_dictionaries(
+discord_contents: Strategy = st.fixed_dictionaries(
     {},
     optional={
         "content": texts,

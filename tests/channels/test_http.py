@@ -4,7 +4,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,7 +17,7 @@ from aiohttp.http_writer import StreamWriter
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
-from knell.channels.http import MAX_BODY, Answer, Http, SecretUrl, WebUrl, _Body, by_status
+from knell.channels.http import MAX_BODY, Answer, Body, Http, SecretUrl, WebUrl, by_status
 from knell.config.schema import Security
 from knell.errors import ChannelError
 from knell.messages import Reason, Rejected, Retry, Unknown
@@ -51,7 +51,7 @@ def cut_off(writer: asyncio.StreamWriter) -> None:
 
 
 @asynccontextmanager
-async def server(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIterator[int]:
+async def server(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncGenerator[int]:
     """Run a raw server; its handlers end when the test does."""
     tasks: set[asyncio.Task[None]] = set()
 
@@ -74,7 +74,7 @@ async def server(handler: Handler, tls: ssl.SSLContext | None = None) -> AsyncIt
 
 
 @asynccontextmanager
-async def client(security: Security = LOOPBACK) -> AsyncIterator[Http]:
+async def client(security: Security = LOOPBACK) -> AsyncGenerator[Http]:
     """Run a client."""
     http = Http(security)
     try:
@@ -253,14 +253,14 @@ def test_connection_lost_after_the_request_is_unknown(method: str, *, reset: boo
 def test_kept_connection_found_closed_is_not_sent() -> None:
     """The body does not count as written when the connection was closed before the write."""
 
-    async def run() -> _Body:
+    async def run() -> Body:
         loop = asyncio.get_running_loop()
         async with server(lambda reader, _: reader.read()) as port:  # type: ignore[arg-type, return-value]  # reads to the end
             transport, protocol = await loop.create_connection(
                 lambda: ResponseHandler(loop), "127.0.0.1", port
             )
             transport.close()
-            body = _Body(b"{}")
+            body = Body(b"{}")
             with pytest.raises(ClientConnectionResetError):
                 await body.write_with_length(StreamWriter(protocol, loop), None)
             return body
@@ -516,14 +516,14 @@ def authority() -> trustme.CA:
 def tls_server(authority: trustme.CA, name: str, **more: Any) -> ssl.SSLContext:
     """Return the context of a server with a certificate for a name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    authority.issue_cert(name, **more).configure_cert(context)
+    authority.issue_cert(name, **more).configure_cert(context)  # pyright: ignore[reportUnknownMemberType]  # takes pyOpenSSL's too
     return context
 
 
 def trusting(authority: trustme.CA) -> ssl.SSLContext:
     """Return the context of a client that trusts the authority."""
     context = ssl.create_default_context()
-    authority.configure_trust(context)
+    authority.configure_trust(context)  # pyright: ignore[reportUnknownMemberType]  # see above
     return context
 
 
