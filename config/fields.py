@@ -1,7 +1,8 @@
 """What a model of a section looks like from outside: its keys, and the models below them."""
 
 from collections.abc import Iterator
-from typing import Any, get_args
+from types import UnionType
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import AliasChoices, BaseModel, Secret, SecretBytes, SecretStr
 from pydantic.fields import FieldInfo
@@ -24,13 +25,10 @@ def names(name: str, field: FieldInfo) -> tuple[str, ...]:
 
 def model_at(model: type[BaseModel], path: Loc) -> type[BaseModel] | None:
     """Return the model that checks what stands at a path below a section."""
-    annotation: Any = model
+    found: list[Any] = [model]
     for step in path:
-        inner = next(_models(annotation), None)
-        field = keys(inner).get(step) if inner is not None and isinstance(step, str) else None
-        if field is not None:
-            annotation = field.annotation
-    return next(_models(annotation), None)
+        found = [inner for annotation in found for inner in _inside(annotation, step)]
+    return next((each for annotation in found for each in _models(annotation)), None)
 
 
 def is_secret(model: type[BaseModel], path: Loc) -> bool:
@@ -42,11 +40,35 @@ def is_secret(model: type[BaseModel], path: Loc) -> bool:
     return _mentions_secret(field.annotation)
 
 
+def _inside(annotation: Any, step: str | int) -> Iterator[Any]:
+    """Return what may stand at one step below what an annotation describes."""
+    for alternative in _alternatives(annotation):
+        arguments = get_args(alternative)
+        if isinstance(alternative, type) and issubclass(alternative, BaseModel):
+            field = keys(alternative).get(str(step))
+            if field is not None:
+                yield field.annotation
+        elif arguments:
+            # The values of a mapping, or the items of a list.
+            yield arguments[-1] if get_origin(alternative) is dict else arguments[0]
+
+
 def _models(annotation: Any) -> Iterator[type[BaseModel]]:
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+    for alternative in _alternatives(annotation):
+        if isinstance(alternative, type) and issubclass(alternative, BaseModel):
+            yield alternative
+
+
+def _alternatives(annotation: Any) -> Iterator[Any]:
+    """Return the members of a union, or the one annotation itself, without what `Annotated` adds."""
+    origin, arguments = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        yield from _alternatives(arguments[0])
+    elif origin in {Union, UnionType}:
+        for member in arguments:
+            yield from _alternatives(member)
+    else:
         yield annotation
-    for inner in get_args(annotation):
-        yield from _models(inner)
 
 
 def _mentions_secret(annotation: Any) -> bool:

@@ -97,9 +97,9 @@ class _Findings:
     def _unknown(self, found: _Found) -> Problem:
         key, above = str(found.path[-1]), found.path[:-1]
         known = keys(model_at(self.model, above) or self.model)
-        if key in known:
-            twin = next(other for other in known if other != key and known[other] is known[key])
-            return found.node.key.problem(f"{key!r} and {twin!r} are the same key", "keep one of them")
+        twins = [other for other in known if other != key and known[other] is known.get(key)]
+        if twins:
+            return found.node.key.problem(f"{key!r} and {twins[0]!r} are the same key", "keep one of them")
         present = find(self.section, above)[0]
         free = [name for name in known if child(present, name) is None and name not in self.extra]
         hint = did_you_mean(key, free)

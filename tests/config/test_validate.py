@@ -75,6 +75,13 @@ CASES = [
         "expected a mapping (key: value), got a number",
         "",
     ),
+    (
+        "backoff: {type: console}\nsupervision: {children: {backoff: {max_seconds: 1}}}",
+        2,
+        36,
+        "unknown key 'max_seconds'",
+        "did you mean 'within_seconds'?",
+    ),
     ("locale: jp", 1, 9, "expected 'en' or 'ja'", ""),
     (
         "supervision:\n  strategy: one_for_two",
