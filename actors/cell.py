@@ -4,13 +4,12 @@ Stock pykka drops a crashed actor's mailbox, and its ref dies (docs/decisions/00
 private seams of `pykka.ThreadingActor` (the inbox, the loop, the start of the thread) and leaves everything a
 host touches stock: `ActorRef.tell`, `ask`, `stop`, `is_alive`, `ActorRegistry`.
 
-    start ──► turns ──crash, stop──► down ──verdict: resume──► start (next epoch, same thread)
-                │                      └────verdict: halt────► closed
-                ├──halt──► drain I/O ──► on_stop ──► down, or closed
-                └──fenced──► this thread leaves, silently; another one goes on
+    begin ──► incarnation ──ended──► down ──verdict: resume──► incarnation (next epoch, same thread)
+                   │                   └────verdict: halt────► down, or closed
+                   └──fenced──► this thread leaves, silently; `begin` goes on with another one
 
-Every message ends as exactly one of: handled, dead letter, refused to its sender, still waiting. Every ask is
-answered. A cell never restarts itself: it reports to its parent and waits for the verdict.
+A cell never restarts itself: it reports to its parent and waits for the verdict, on the system lane alone, so
+that the messages of users stay where they are.
 """
 
 import copy
@@ -26,20 +25,15 @@ from pykka._envelope import Envelope
 from pykka.messages import _ActorStop
 
 from knell.errors import SystemStopped
-from knell.log import log
 
-from .behaviour import Behaviour, HandledError, IoDone, Shutdown, Signal, Terminated
-from .context import Context
+from .behaviour import IoDone, Signal, Terminated
 from .host import Host
+from .incarnation import Incarnation
 from .io import IoFunction
 from .letters import DeadLetter
 from .mailbox import Hand, Mailbox
 from .orders import ChildEnded, Ended, Halt, Launch, Resume
-from .policy.restart import Exit
 from .spec import Spec
-
-IO_SHARE = 0.8
-"""Share of the shutdown time in which outcomes of I/O under way are waited for; the rest is for `on_stop`."""
 
 
 class Cell(pykka.ThreadingActor):
@@ -101,212 +95,17 @@ class Cell(pykka.ThreadingActor):
     def _actor_loop(self, epoch: int = 0) -> None:
         following: int | None = epoch
         while following is not None:
-            ended = self._live(following)
+            ended = Incarnation(self, following).run()
             if isinstance(ended, Ended):
                 self._report(ended, following)
             following = None if ended is None else self._await_verdict(following)
 
-    # One incarnation
-
-    def _live(self, epoch: int) -> Ended | Halt | None:
-        """Run one incarnation to its end; None when it was fenced and has nothing more to say."""
-        context = Context(self, epoch, self.host.clock)
-        behaviour: Behaviour | None = None
-        self.mailbox.begin([], self.host.clock.now())
-        try:
-            behaviour = self.spec.behaviour(context, **self.spec.args)
-            behaviour.on_start()
-            if not self.mailbox.end(epoch):
-                return None
-            self._came_up()
-            return self._serve(behaviour, context, epoch)
-        except BaseException as error:  # noqa: BLE001 - a CancelledError that reached pykka would stop every actor
-            return self._crashed(behaviour, epoch, error)
-
-    def _came_up(self) -> None:
+    def came_up(self) -> None:
+        """Note that an incarnation serves messages now."""
         self.up = True
         launch, self._launch = self._launch, None
         if launch is not None:
             launch.done.set()
-
-    def _serve(self, behaviour: Behaviour, context: Context, epoch: int) -> Ended | Halt | None:
-        mailbox, now = self.mailbox, self.host.clock.now
-        while True:
-            envelope = self._next(context)
-            kind = type(envelope.message)
-            if kind is Halt:
-                return self._halted(behaviour, envelope.message)
-            if kind is _ActorStop:
-                return self._asked_to_stop(behaviour, envelope)
-            hand = [envelope]
-            if behaviour.most > 1 and not isinstance(envelope.message, Signal):
-                hand += mailbox.take_more(behaviour.most - 1)
-            mailbox.begin(hand, now())
-            replies = self._turn(behaviour, hand)
-            if not mailbox.end(epoch):
-                return None
-            self.handled += len(hand)
-            self._reply(replies)
-
-    def _next(self, context: Context) -> Envelope[Any]:
-        while True:
-            timeout = None
-            if (at := context.next_timer()) is not None:
-                now = self.host.clock.now()
-                if timer := context.due_timer(now):
-                    return Envelope(timer)
-                timeout = at - now
-            if envelope := self._take(context, timeout):
-                return envelope
-
-    def _take(self, context: Context, timeout: float | None) -> Envelope[Any] | None:
-        return self.mailbox.take_system(timeout) if context.holding else self.mailbox.take(timeout)
-
-    def _turn(self, behaviour: Behaviour, hand: Hand) -> list[tuple[Any, Any]]:
-        """Handle the messages in hand; return what to answer."""
-        first = hand[0]
-        if isinstance(first.message, Signal):
-            self._signal(behaviour, first.message)
-            return []
-        if len(hand) > 1:
-            return self._batch(behaviour, hand)
-        reply = behaviour.on_receive(first.message)
-        return [] if first.reply_to is None else [(first.reply_to, reply)]
-
-    def _signal(self, behaviour: Behaviour, signal: Signal) -> None:
-        if type(signal) is IoDone:
-            self.pending.pop(signal.op, None)
-            behaviour.on_io(signal)
-        elif type(signal) is not Resume:  # a verdict that crossed a fence
-            behaviour.on_signal(signal)
-
-    def _batch(self, behaviour: Behaviour, hand: Hand) -> list[tuple[Any, Any]]:
-        """Handle told messages together and asked ones alone, all in their order."""
-        replies: list[tuple[Any, Any]] = []
-        told: list[Any] = []
-        for envelope in hand:
-            if envelope.reply_to is None:
-                told.append(envelope.message)
-                continue
-            if told:
-                behaviour.on_batch(told)
-                told = []
-            replies.append((envelope.reply_to, behaviour.on_receive(envelope.message)))
-        if told:
-            behaviour.on_batch(told)
-        return replies
-
-    @staticmethod
-    def _reply(replies: list[tuple[Any, Any]]) -> None:
-        for reply_to, reply in replies:
-            with suppress(Full):  # somebody else answered it
-                reply_to.set(reply)
-
-    # The end of an incarnation
-
-    def _crashed(self, behaviour: Behaviour | None, epoch: int, error: BaseException) -> Ended | None:
-        hand, tries = self.mailbox.hand or [], self.mailbox.tries
-        if not self.mailbox.end(epoch):
-            return None
-        self.up = False
-        if isinstance(error, HandledError):
-            hand, error = [], error.cause
-        if isinstance(error, Shutdown):
-            self._answer(hand, pykka.ActorDeadError(f"{self.spec.id} stopped"))
-            self._hook(behaviour, "on_stop")
-            ended = Ended(Exit.SHUTDOWN)
-        else:
-            self.cause = error
-            self._settle(hand, tries, "crashed", error)
-            self._hook(behaviour, "on_failure", error)
-            ended = Ended(Exit.CRASH, error)
-        return ended if epoch == self.mailbox.epoch else None
-
-    def _halted(self, behaviour: Behaviour, halt: Halt) -> Halt | None:
-        """Stop on the supervisor's order."""
-        behaviour.ctx.leaving = halt.final
-        if halt.final and behaviour.finishes and not halt.brutal:
-            self._finish(behaviour, halt.until)
-        if not halt.brutal and not self._wind_down(behaviour, halt.until):
-            return None
-        self._obey(halt)
-        return halt
-
-    def _asked_to_stop(self, behaviour: Behaviour, envelope: Envelope[Any]) -> Ended | None:
-        """Stop because somebody called `ref.stop()`; the parent of a permanent child restarts it."""
-        seconds = self.spec.seconds
-        behaviour.ctx.leaving = self.parent is None
-        if not self._wind_down(behaviour, None if seconds is None else self.host.clock.now() + seconds):
-            return None
-        if self.parent is None:
-            self.close("stopped")
-        self._answer([envelope], None)
-        return Ended(Exit.NORMAL)
-
-    def _finish(self, behaviour: Behaviour, until: float | None) -> None:
-        """Handle the messages that wait already, and refuse new ones."""
-        self.mailbox.refusing = "stopped"
-        while until is None or self.host.clock.now() < until:
-            hand = self.mailbox.take_waiting(behaviour.most)
-            if not hand or behaviour.ctx.incarnation != self.mailbox.epoch:
-                return
-            self._last_turn(behaviour, hand)
-
-    def _last_turn(self, behaviour: Behaviour, hand: Hand) -> None:
-        """Handle messages of an ending incarnation; a crash in it changes nothing more."""
-        epoch = behaviour.ctx.incarnation
-        self.mailbox.begin(hand, self.host.clock.now())
-        try:
-            replies = self._turn(behaviour, hand)
-        except BaseException as error:  # noqa: BLE001 - the incarnation is over already
-            log.error("actor.crashed_stopping", actor=self.path, exc_info=error)
-            if self.mailbox.end(epoch):
-                self._settle(hand, self.mailbox.tries, "crashed", error)
-            return
-        if self.mailbox.end(epoch):
-            self._reply(replies)
-            self.handled += len(hand)
-
-    def _wind_down(self, behaviour: Behaviour, until: float | None) -> bool:
-        """Let I/O under way end, then clean up; False when it was fenced over it."""
-        self.up = False
-        self._hook(behaviour, "on_drain")
-        now = self.host.clock.now
-        deadline = None if until is None else now() + (until - now()) * IO_SHARE
-        while self.pending and behaviour.ctx.incarnation == self.mailbox.epoch:
-            timeout = None if deadline is None else deadline - now()
-            envelope = self.mailbox.take_system(timeout) if timeout is None or timeout > 0 else None
-            if envelope is None:
-                break
-            if type(envelope.message) is IoDone:
-                self._last_turn(behaviour, [envelope])
-            else:
-                self.mailbox.park(envelope)
-        self._hook(behaviour, "on_stop")
-        return behaviour.ctx.incarnation == self.mailbox.epoch
-
-    def _hook(self, behaviour: Behaviour | None, name: str, *args: Any) -> None:
-        """Run one hook of an ending incarnation as a turn of its own; a crash in it changes nothing more."""
-        if behaviour is None or behaviour.ctx.incarnation != self.mailbox.epoch:
-            return
-        self.mailbox.begin([], self.host.clock.now())
-        try:
-            getattr(behaviour, name)(*args)
-        except BaseException as error:  # noqa: BLE001 - the incarnation is over already
-            log.error("actor.hook_failed", actor=self.path, hook=name, exc_info=error)
-        self.mailbox.end(behaviour.ctx.incarnation)
-
-    def _settle(self, hand: Hand, tries: int, reason: str, error: BaseException | None) -> None:
-        """Decide about the messages that were in hand when their turn failed."""
-        self._answer(hand, error)
-        told = [e for e in hand if e.reply_to is None and _matters(e.message)]
-        if len(told) > 1:  # nobody knows which one did it: hand them out one by one; none is blamed yet
-            self.mailbox.hand_back(told, tries)
-        elif told and tries + 1 < self.spec.attempts:
-            self.mailbox.hand_back(told, tries + 1)
-        else:
-            for envelope in told:
-                self.bury(envelope, reason, error)
 
     # Down, until the verdict
 
@@ -330,14 +129,15 @@ class Cell(pykka.ThreadingActor):
             if kind is Resume:
                 return self.mailbox.next_epoch()
             if kind is Halt:
-                self._obey(envelope.message)
+                self.obey(envelope.message)
             elif kind is _ActorStop:  # it is down already
-                self._answer([envelope], None)
+                self.answer([envelope], None)
             elif kind is IoDone:
                 self.mailbox.park(envelope)
         return None
 
-    def _obey(self, halt: Halt) -> None:
+    def obey(self, halt: Halt) -> None:
+        """Be down, or closed, as ordered."""
         if halt.final:
             self.close("stopped")
         halt.done.set()
@@ -367,7 +167,7 @@ class Cell(pykka.ThreadingActor):
         self.keep = copy.deepcopy(self.keep)
         if thread is not None:
             self.host.zombies.add(thread)
-        self._settle(hand, tries, reason, TimeoutError(f"{self.spec.id} {reason}: outcome unknown"))
+        self.settle(hand, tries, reason, TimeoutError(f"{self.spec.id} {reason}: outcome unknown"))
         return True
 
     def close(self, reason: str) -> None:
@@ -418,19 +218,31 @@ class Cell(pykka.ThreadingActor):
 
     # Messages nobody handles
 
+    def settle(self, hand: Hand, tries: int, reason: str, error: BaseException | None) -> None:
+        """Decide about the messages that were in hand when their turn failed."""
+        self.answer(hand, error)
+        told = [e for e in hand if e.reply_to is None and _matters(e.message)]
+        if len(told) > 1:  # nobody knows which one did it: hand them out one by one; none is blamed yet
+            self.mailbox.hand_back(told, tries)
+        elif told and tries + 1 < self.spec.attempts:
+            self.mailbox.hand_back(told, tries + 1)
+        else:
+            for envelope in told:
+                self.bury(envelope, reason, error)
+
     def bury(self, envelope: Envelope[Any], reason: str, error: BaseException | None = None) -> None:
         """Account for a message that will not be handled."""
         message = envelope.message
         if type(message) is Halt:  # closed already: that was what it wanted
             message.done.set()
         elif type(message) is _ActorStop:
-            self._answer([envelope], None)
+            self.answer([envelope], None)
         elif _matters(message):
             refused = pykka.ActorDeadError(f"{self.spec.id}: {reason}")
-            self._answer([envelope], error or refused)
+            self.answer([envelope], error or refused)
             self.host.letters.take(DeadLetter(self.spec.id, message, reason, error))
 
-    def _answer(self, hand: Hand, error: BaseException | None) -> None:
+    def answer(self, hand: Hand, error: BaseException | None) -> None:
         """Answer the asks among these: with the error, or with None."""
         for envelope in hand:
             if envelope.reply_to is None:
