@@ -240,7 +240,7 @@ class Cell(pykka.ThreadingActor):
         elif _matters(message):
             refused = pykka.ActorDeadError(f"{self.spec.id}: {reason}")
             self.answer([envelope], error or refused)
-            self.host.letters.take(DeadLetter(self.spec.id, message, reason, error))
+            self.host.letters.take(DeadLetter(self.path or self.spec.id, message, reason, error))
 
     def answer(self, hand: Hand, error: BaseException | None) -> None:
         """Answer the asks among these: with the error, or with None."""
