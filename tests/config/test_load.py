@@ -6,7 +6,7 @@ from random import Random
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import SecretStr
 
@@ -490,6 +490,7 @@ _SETTINGS = st.dictionaries(
 )
 
 
+@settings(deadline=None)
 @given(_SETTINGS)
 def test_any_settings_load_or_give_findings(data: dict[str, Any]) -> None:
     """Whatever stands where, with the models the channels really have; a hidden value stays hidden."""

@@ -3,7 +3,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knell.config.load import Loaded
@@ -63,6 +63,7 @@ def test_what_came_from_outside_is_hidden_and_nothing_else() -> None:
     assert _resolved("pay $$5").origin is Origin.WRITTEN
 
 
+@settings(deadline=None)
 @given(st.text(max_size=60))
 def test_a_text_without_a_brace_after_a_dollar_comes_back(text: str) -> None:
     """Escaping every dollar makes any text literal."""

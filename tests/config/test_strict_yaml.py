@@ -3,7 +3,7 @@ from typing import Any
 
 import pytest
 import yaml
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knell.config import strict_yaml
@@ -288,6 +288,7 @@ TEXTS = st.recursive(
 )
 
 
+@settings(deadline=None)
 @given(st.dictionaries(st.text(max_size=8), TEXTS, max_size=5))
 def test_text_a_dumper_wrote_is_read_back(data: dict[str, Any]) -> None:
     """Quoted text is text, whatever stands in it."""
@@ -296,6 +297,7 @@ def test_text_a_dumper_wrote_is_read_back(data: dict[str, Any]) -> None:
     )
 
 
+@settings(deadline=None)
 @given(st.text(max_size=200))
 def test_any_text_is_a_tree_or_a_problem(text: str) -> None:
     """Nothing but findings comes out of a broken file."""

@@ -2,7 +2,7 @@ from enum import StrEnum
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knell.config.problems import Problem
@@ -24,6 +24,7 @@ def _tree(data: Any) -> Table:
     return tree
 
 
+@settings(deadline=None)
 @given(MAPPINGS)
 def test_a_mapping_comes_back_as_it_was(data: dict[str, Any]) -> None:
     """A tree adds places and changes nothing."""
@@ -38,6 +39,7 @@ def _merged(base: dict[str, Any], over: dict[str, Any]) -> dict[str, Any]:
     return merged
 
 
+@settings(deadline=None)
 @given(MAPPINGS, MAPPINGS)
 def test_merging_goes_deep_into_mappings_and_replaces_the_rest(
     base: dict[str, Any], over: dict[str, Any]
@@ -46,6 +48,7 @@ def test_merging_goes_deep_into_mappings_and_replaces_the_rest(
     assert plain(merge(_tree(base), _tree(over))) == _merged(base, over)
 
 
+@settings(deadline=None)
 @given(MAPPINGS, MAPPINGS)
 def test_merging_changes_neither_tree(base: dict[str, Any], over: dict[str, Any]) -> None:
     """Both files may be shown afterwards."""
