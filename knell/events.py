@@ -101,12 +101,10 @@ def seal(event: object) -> Sealed:
     if not isinstance(event, NotificationEvent):
         raise EventError(f"expected a NotificationEvent, got {type(event).__name__}")
     try:
-        body = _ENCODER.encode(event)
-    except UnicodeEncodeError:
-        return seal(_scrubbed(event))
+        body = _written(event)
     except RecursionError:
         raise EventError(f"metadata: nested deeper than {MAX_DEPTH}, or within itself") from None
-    except (TypeError, ValueError, OverflowError) as error:
+    except Exception as error:  # noqa: BLE001 - metadata holds a host's objects: they may raise anything
         raise EventError(f"the event cannot be written as JSON: {error}") from None
     return unseal(body)
 
@@ -127,8 +125,9 @@ def unseal(body: bytes) -> Sealed:
         raise EventError(_place_first(str(error))) from None
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
         _check_depth(event.metadata)
-    if b"\\u0000" in body:
-        return seal(_scrubbed(event))
+    if b"\\u0000" in body:  # NUL, or that very text
+        body = _rewritten(event)
+        event = _DECODER.decode(body)
     if event.timestamp.tzinfo is not UTC:
         event = msgspec.structs.replace(event, timestamp=_in_utc(event.timestamp))
         return Sealed(event, _ENCODER.encode(event))
@@ -145,6 +144,18 @@ _ENCODER = msgspec.json.Encoder(enc_hook=_as_text)
 _DECODER = msgspec.json.Decoder(NotificationEvent)
 
 
+def _written(event: NotificationEvent) -> bytes:
+    try:
+        return _ENCODER.encode(event)
+    except UnicodeEncodeError:
+        return _rewritten(event)
+
+
+def _rewritten(event: NotificationEvent) -> bytes:
+    """Write an event without what no store and no provider takes as text."""
+    return _ENCODER.encode(_scrubbed(msgspec.to_builtins(event, str_keys=True, enc_hook=_as_text)))
+
+
 def _place_first(message: str) -> str:
     """Turn msgspec's "what - at `$.field`" into "field: what"."""
     what, found, place = message.rpartition(" - at `$")
@@ -154,7 +165,7 @@ def _place_first(message: str) -> str:
 def _in_utc(moment: datetime) -> datetime:
     try:
         return moment.astimezone(UTC)
-    except (OverflowError, OSError) as error:
+    except (OverflowError, OSError, ValueError) as error:
         raise EventError(f"timestamp: {error}") from None
 
 
@@ -173,14 +184,11 @@ def _check_depth(metadata: dict[str, Any]) -> None:
 
 
 def _scrubbed(value: Any) -> Any:
-    """Replace what no store and no provider takes as text: NUL, and halves of surrogate pairs."""
+    """Replace NUL and halves of surrogate pairs, in plain data."""
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
     if isinstance(value, dict):
         return {_scrubbed(key): _scrubbed(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_scrubbed(item) for item in value]
-    if isinstance(value, msgspec.Struct):
-        changed = {name: _scrubbed(getattr(value, name)) for name in value.__struct_fields__}
-        return type(value)(**changed)
     return value
