@@ -98,7 +98,7 @@ def _entry(key: str, value: object) -> Filter:
 
 def _several(key: str, value: object) -> tuple[Filter, ...]:
     if not isinstance(value, list | tuple) or not value:
-        raise FilterError(f"{key}: expected a list of filters, got {_kind(value)}")
+        raise FilterError(f"{key}: expected a list of filters, got {_kind(value) if value else 'nothing'}")
     return tuple(parse(item) for item in value)
 
 
@@ -145,7 +145,7 @@ def _severity(where: str, operand: object) -> Severity:
     try:
         return Severity(operand)  # type: ignore[arg-type]
     except ValueError:
-        hint = _suggestion(str(operand), tuple(Severity))
+        hint = _suggestion(str(operand), tuple(severity.value for severity in Severity))
         raise FilterError(f"{where}: {operand!r} is no severity{hint}") from None
 
 
