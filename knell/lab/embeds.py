@@ -15,6 +15,7 @@ FORBIDDEN_NAMES = ("clyde", "discord")
 COMPONENTS_V2 = 1 << 15
 PARSE_KINDS = {"roles", "users", "everyone"}
 
+_VISIBLE = ("title", "description", "fields", "author", "footer", "image", "thumbnail", "timestamp")
 _ATTACHED = re.compile(r"attachment://(.+)")
 
 Errors = dict[str, str]
@@ -49,7 +50,8 @@ def is_empty(payload: dict[str, Any]) -> bool:
     content = payload.get("content")
     if isinstance(content, str) and content.strip():
         return False
-    shown = [item for item in listing(payload.get("embeds")) or [] if item]
+    embeds = [mapping(item) or {} for item in listing(payload.get("embeds")) or []]
+    shown = any(embed.get(part) for embed in embeds for part in _VISIBLE)
     return not shown and not payload.get("components") and not payload.get("poll")
 
 

@@ -14,7 +14,7 @@ from knell.lab import wire
 from knell.lab.faults import Drop, Fault, Hold, Redirect, Reset, Respond
 from knell.lab.limits import Pauses
 from knell.lab.record import Answer, Request
-from knell.lab.standin import LOOPBACK, Setting, StandIn
+from knell.lab.standin import LOOPBACK, Setting, StandIn, settled
 
 SHUTDOWN_SECONDS = 0.05
 """How long a request that is held at a gate may delay the end of the lab."""
@@ -34,7 +34,7 @@ class HttpStandIn(StandIn):
     def __init__(self, setting: Setting) -> None:
         super().__init__(setting)
         self._pauses = Pauses(setting.clock)
-        self._runner: web.ServerRunner | None = None
+        self._server: web.Server | None = None
 
     @abstractmethod
     def answer(self, request: Request) -> Answer:
@@ -48,19 +48,17 @@ class HttpStandIn(StandIn):
 
     async def start(self) -> None:
         """Listen on a free port of loopback."""
-        # The servers' own access log would repeat ours.
-        server = web.Server(self._serve, access_log=None)
-        self._runner = web.ServerRunner(server, shutdown_timeout=SHUTDOWN_SECONDS)
-        await self._runner.setup()
-        site = web.TCPSite(self._runner, LOOPBACK, 0, ssl_context=self.setting.certificates)
-        await site.start()
-        self.port = int(self._runner.addresses[0][1])
+        # The server's own access log would repeat ours.
+        self._server = web.Server(self._serve, access_log=None)
+        self.port = await self._listen(self._server, self.setting.certificates)
 
     async def stop(self) -> None:
         """Close the port and every connection."""
-        if self._runner is not None:
-            await self._runner.cleanup()
-        self.port = 0
+        await self._close_ports()
+        if self._server is not None:
+            self._server.pre_shutdown()
+            await self._server.shutdown(SHUTDOWN_SECONDS)
+            await settled()
 
     def lane(self, request: Request) -> str:
         """Return what a "slow down" to this request is about: here its path."""

@@ -6,13 +6,14 @@ import email.policy
 import secrets
 from dataclasses import replace
 from email.message import EmailMessage
+from functools import partial
 from typing import Any
 
 from knell.lab import smtp_rules
 from knell.lab.faults import Endless, Fault, Redirect, Respond, Slow
 from knell.lab.record import File, Message
 from knell.lab.smtp_connection import DATA, Connection
-from knell.lab.standin import LOOPBACK, Setting, StandIn
+from knell.lab.standin import LOOPBACK, Setting, StandIn, settled
 
 SIZE = 10 * 1024 * 1024
 RECIPIENTS_MOST = 100
@@ -46,7 +47,6 @@ class Smtp(StandIn):
         self.max_recipients = RECIPIENTS_MOST
         self.replies = dict(smtp_rules.RECIPIENTS)
         self.tls_port = 0
-        self._servers: list[asyncio.Server] = []
         self._connections: set[Connection] = set()
         self._greylisted: set[str] = set()
         self._confirmed: set[str] = set()
@@ -81,26 +81,18 @@ class Smtp(StandIn):
     async def start(self) -> None:
         """Listen on a free port; with certificates also on `tls_port`, where TLS comes first."""
         loop = asyncio.get_running_loop()
-        plain = await loop.create_server(lambda: Connection(self, loop), LOOPBACK, 0)
-        self._servers.append(plain)
-        self.port = plain.sockets[0].getsockname()[1]
+        self.port = await self._listen(lambda: Connection(self, loop), None)
         if self.setting.certificates is not None:
-            implicit = await loop.create_server(
-                lambda: Connection(self, loop, implicit_tls=True), LOOPBACK, 0, ssl=self.setting.certificates
-            )
-            self._servers.append(implicit)
-            self.tls_port = implicit.sockets[0].getsockname()[1]
+            implicit = partial(Connection, self, loop, implicit_tls=True)
+            self.tls_port = await self._listen(implicit, self.setting.certificates)
 
     async def stop(self) -> None:
         """Close the ports and every connection."""
-        for server in self._servers:
-            server.close()
+        self.tls_port = 0
+        await self._close_ports()
         for connection in list(self._connections):
-            connection.cut(reset=False)
-        for server in self._servers:
-            await server.wait_closed()
-        self._servers.clear()
-        self.port = self.tls_port = 0
+            connection.abort()
+        await settled()
 
     def take_fault(self, place: str) -> Fault | None:
         """Return the fault that strikes at this command."""

@@ -69,10 +69,20 @@ class Connection(SMTP):
         super().connection_lost(error)
         self._smtp.closed(self)
 
+    def eof_received(self) -> bool:
+        """Close as soon as the client has closed its side: aiosmtpd ends the session by then anyway."""
+        super().eof_received()
+        return False
+
     def cut(self, *, reset: bool) -> None:
         """Close the connection, without a word."""
         if isinstance(self.transport, asyncio.Transport):
             wire.hang_up(self.transport, reset=reset)
+
+    def abort(self) -> None:
+        """Close the connection at once, whatever the client has not read yet."""
+        if isinstance(self.transport, asyncio.Transport):
+            self.transport.abort()
 
     async def break_off(self, fault: Half | Reset | Drop, reply: str = _TAKEN) -> None:
         """Cut the connection instead of replying, or in the middle of the reply, and never return."""

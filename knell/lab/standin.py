@@ -1,5 +1,6 @@
 """What every stand-in is: a record of what came, a script of what goes wrong, and a server on loopback."""
 
+import asyncio
 import ssl
 import time
 from abc import ABC, abstractmethod
@@ -32,6 +33,18 @@ class Setting:
     rate_limited: bool = True
 
 
+_TURNS = 5
+
+
+async def settled() -> None:
+    """Let what was accepted become a connection, and what was closed come to its end.
+
+    Both take the loop a few turns; a connection nobody sees between them would never be closed.
+    """
+    for _ in range(_TURNS):
+        await asyncio.sleep(0)
+
+
 class StandIn(Record, ABC):
     """A provider on 127.0.0.1. Set `rate_limited` to False for load tests."""
 
@@ -41,6 +54,7 @@ class StandIn(Record, ABC):
         self.rate_limited = setting.rate_limited
         self.port = 0
         self._script = Script()
+        self._servers: list[asyncio.Server] = []
 
     @abstractmethod
     async def start(self) -> None:
@@ -80,6 +94,27 @@ class StandIn(Record, ABC):
 
     def _prepared(self, fault: Fault) -> Fault:
         return fault
+
+    async def _listen(
+        self, protocol: Callable[[], asyncio.BaseProtocol], certificates: ssl.SSLContext | None
+    ) -> int:
+        """Open a free port of loopback and return its number."""
+        server = await asyncio.get_running_loop().create_server(protocol, LOOPBACK, 0, ssl=certificates)
+        self._servers.append(server)
+        return int(server.sockets[0].getsockname()[1])
+
+    async def _close_ports(self) -> None:
+        """Close the ports; every connection that was accepted before is made by then."""
+        self.port = 0
+        loop = asyncio.get_running_loop()
+        for server in self._servers:
+            for port in server.sockets:
+                # First stop accepting: asyncio loses a connection it is about to make when its server closes.
+                loop.remove_reader(port.fileno())
+        await settled()
+        for server in self._servers:
+            server.close()
+        self._servers.clear()
 
     def _listening(self) -> int:
         if not self.port:

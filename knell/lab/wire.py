@@ -40,7 +40,7 @@ def cut(http: web.BaseRequest, *, reset: bool) -> web.StreamResponse:
 
 def hang_up(transport: asyncio.Transport, *, reset: bool) -> None:
     """Close a connection: with a reset at once, else after what was written has gone out."""
-    if not reset:
+    if not reset or transport.is_closing():
         transport.close()
         return
     connection: socket.socket = transport.get_extra_info("socket")
