@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Callable
 from copy import deepcopy
 from operator import is_
-from typing import Any, NamedTuple, cast
+from typing import Any, NamedTuple, TypeGuard
 
 from ..templates.text import cut
 
@@ -63,7 +63,7 @@ _SLACK: dict[str, _Rules] = {
     "image": _COMMON
     | {"alt_text": _Rule(2_000), "title": _Rule(2_000), "image_url": _Rule(3_000, whole=True)},
     "button": _COMMON | _BUTTON,
-    "confirm": {"title": _Rule(100), "text": _Rule(300), "confirm": _Rule(30), "deny": _Rule(30)},
+    "confirm": _COMMON | {"title": _Rule(100), "text": _Rule(300), "confirm": _Rule(30), "deny": _Rule(30)},
 }
 """By an object's type, or by the key it lies under when it has none (slack_sdk `models/blocks/blocks.py`,
 `block_elements.py`, `basic_components.py`)."""
@@ -135,10 +135,9 @@ def cut_escaped(text: str, limit: int, escape: Callable[[str], str]) -> str:
 
 def _blocks(value: Any) -> Any:
     blocks = _part(value, _FREE, "blocks", 0)
-    if not isinstance(blocks, list):
+    if not _is_list(blocks):
         return blocks
-    unique = _without_repeated_ids(cast("list[Any]", blocks))
-    return _within(unique, MAX_BLOCKS, MAX_BLOCK_TEXT, _block_slots, _block_note)
+    return _within(_without_repeated_ids(blocks), MAX_BLOCKS, MAX_BLOCK_TEXT, _block_slots, _block_note)
 
 
 def _attachment(value: Json) -> Json:
@@ -159,12 +158,10 @@ def _part(value: Any, rule: _Rule, key: str, depth: int) -> Any:
         if rule.chars is None or 0 < len(value) <= rule.chars:
             return value
         return None if rule.whole else shorten(value, rule.chars) or None
-    if isinstance(value, list | dict) and depth > _MAX_DEPTH:
-        return None
-    if isinstance(value, list):
-        return _list(cast("list[Any]", value), rule, key, depth)
-    if isinstance(value, dict):
-        return _object(cast("Json", value), rule, key, depth)
+    if _is_list(value):
+        return None if depth > _MAX_DEPTH else _list(value, rule, key, depth)
+    if _is_object(value):
+        return None if depth > _MAX_DEPTH else _object(value, rule, key, depth)
     return value
 
 
@@ -270,15 +267,14 @@ def _block_slots(value: Any) -> list[Slot]:
     left = [value]
     while left:
         holder = left.pop()
-        if isinstance(holder, list):
-            left += cast("list[Any]", holder)
-        elif isinstance(holder, dict):
-            texts = cast("Json", holder)
-            for key, item in texts.items():
+        if _is_list(holder):
+            left += holder
+        elif _is_object(holder):
+            for key, item in holder.items():
                 if not isinstance(item, str):
                     left.append(item)
                 elif key in {"text", "alt_text"}:
-                    slots.append((texts, key))
+                    slots.append((holder, key))
     return slots
 
 
@@ -312,10 +308,17 @@ def _put(target: Json, key: str, value: Any) -> None:
 
 
 def _mapping(value: Any) -> Json:
-    return cast("Json", value) if isinstance(value, dict) else {}
+    return value if _is_object(value) else {}
 
 
 def _mappings(value: Any) -> list[Json]:
     """Return the objects of a list; whatever else is in it, no provider would take."""
-    items = cast("list[Any]", value) if isinstance(value, list) else []
-    return [cast("Json", item) for item in items if isinstance(item, dict)]
+    return [item for item in value if _is_object(item)] if _is_list(value) else []
+
+
+def _is_object(value: Any) -> TypeGuard[Json]:
+    return isinstance(value, dict)
+
+
+def _is_list(value: Any) -> TypeGuard[list[Any]]:
+    return isinstance(value, list)

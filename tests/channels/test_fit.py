@@ -252,7 +252,7 @@ def test_slack_content_within_the_limits_stays_as_it_is() -> None:
     """At every limit, not a byte changes, and nothing is copied."""
     fitted = fit_slack(WITHIN)
     assert json.dumps(fitted) == json.dumps(WITHIN)
-    assert fitted["blocks"][1] is WITHIN["blocks"][1]  # type: ignore[index]  # a list of blocks
+    assert fitted["blocks"][1] is WITHIN["blocks"][1]
 
 
 @pytest.mark.parametrize(

@@ -8,7 +8,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from knell.channels import guard as guard_module
 from knell.channels.guard import AddressDenied, Guard, GuardedResolver
 from knell.channels.http import Answer, Http
 from knell.config.schema import Security
@@ -203,7 +202,7 @@ def sockets(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sockets]:
                 watched.made.append(address)
                 super().connect(address)
 
-        monkeypatch.setattr(guard_module.socket, "socket", Watch)
+        monkeypatch.setattr(socket, "socket", Watch)
         yield watched
 
 
