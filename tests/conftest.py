@@ -4,8 +4,13 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
+from hypothesis import settings
 
 from knell.events import NotificationEvent
+
+# A machine that is busy with something else is no failure of a test.
+settings.register_profile("knell", deadline=None)
+settings.load_profile("knell")
 
 MakeEvent = Callable[..., NotificationEvent]
 

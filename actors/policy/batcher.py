@@ -48,8 +48,9 @@ class Batcher:
 
     def due(self, now: float) -> list[Batch]:
         """Return the batches that have waited long enough."""
-        limit = now - self.policy.max_wait
-        return [self._pop(key) for key, group in list(self._groups.items()) if group.since <= limit]
+        # The same sum as in `next_due`: any other rounds differently, and the moment named is not yet due.
+        wait = self.policy.max_wait
+        return [self._pop(key) for key, group in list(self._groups.items()) if group.since + wait <= now]
 
     def next_due(self) -> float | None:
         """Return when the oldest gathering batch is due; groups stand in order of their first delivery."""
