@@ -83,8 +83,8 @@ def _slack_link(url: str, text: str) -> str:
 
 def markdown(text: str) -> str:
     """Write data into Markdown as Discord reads it."""
-    if not _MARKDOWN_SPECIAL.search(text):
-        return plain(text)
+    if not _MARKDOWN_SPECIAL.search(cleaned := clean(text)):
+        return verbatim(cleaned)
     return _markdown(
         [(clean(part), True, url) if is_data else (part, False, "") for part, is_data, url in parts(text)]
     )

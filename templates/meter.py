@@ -19,8 +19,8 @@ from jinja2.visitor import NodeVisitor
 
 from .wording import ENGLISH, Catalog
 
-MAX_STEPS = 500_000
-"""Syntax nodes one rendering may execute: some 0.1 s; the largest built-in digest takes 3 % of it."""
+MAX_STEPS = 200_000
+"""Syntax nodes one rendering may execute: tenths of a second; a mail digest of 100 events takes 12 %."""
 
 MAX_CHARS = 16 * 1024 * 1024
 """Characters one rendering may build on its way: events are at most 1 MiB, a digest holds several."""

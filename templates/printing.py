@@ -33,10 +33,11 @@ class Absent(ChainableUndefined):
 
     __hash__ = ChainableUndefined.__hash__
 
-    def _compares(self, _other: object) -> bool:
+    def __lt__(self, other: object) -> bool:  # type: ignore[override] # the base raises, this answers
+        """Be neither less nor more than anything, so that `metadata.retries > 3` needs no test before it."""
         return False
 
-    __lt__ = __le__ = __gt__ = __ge__ = _compares
+    __le__ = __gt__ = __ge__ = __lt__  # type: ignore[assignment] # see above
 
 
 ABSENT = Absent("the event does not have this value")

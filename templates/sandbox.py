@@ -84,7 +84,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         )
         self.syntax = syntax
         self.printed = syntax.writer()
-        self.newstyle_gettext = True  # type: ignore[attr-defined] # declared by the i18n extension at run time
+        self.newstyle_gettext = True  # the i18n extension reads it when it parses `trans`
         self.filters = {**FILTERS, **METERS}
         self.globals = {
             "range": _short_range,
@@ -145,7 +145,7 @@ class Sandbox(ImmutableSandboxedEnvironment):
         if operator == "+" and isinstance(left, str) and isinstance(right, str):
             return self.joined((left, right))
         if operator == "+" and isinstance(left, list) and isinstance(right, list):
-            return spend_loop(chain(cast("list[Any]", left), cast("list[Any]", right)), 1)
+            return spend_loop(chain(cast("Any", left), cast("Any", right)), 1)
         raise SecurityError(f"{kinds} is not available in templates")
 
     def get_template(self, name: Any, *args: Any, **kwargs: Any) -> Template:

@@ -76,6 +76,8 @@ def parts(text: str) -> list[Part]:
     Marks out of order (a template has turned a text around or cut it) make the whole text data.
     """
     literal, *rest = text.split(OPEN)
+    if CLOSE in literal or any(piece.count(CLOSE) != 1 for piece in rest):
+        return [(_MARKS.sub("", text), True, "")]
     found: list[Part] = [(literal, False, "")] if literal else []
     for piece in rest:
         data, _, after = piece.partition(CLOSE)
@@ -86,8 +88,6 @@ def parts(text: str) -> list[Part]:
             found.append((data, True, ""))
         if after:
             found.append((after, False, ""))
-    if text.count(CLOSE) != len(rest) or CLOSE in literal:
-        return [(_MARKS.sub("", text), True, "")]
     return found
 
 
@@ -117,6 +117,7 @@ def _settled(node: Json, dialect: Dialect, under: str) -> Json | _Gone:
 
 def _settle_mapping(node: dict[str, Json], dialect: Dialect, under: str) -> dict[str, Json] | _Gone:
     gone: list[str] = []
+    written: Json | _Gone
     for key, value in node.items():
         if not key.isascii() and OPEN in key:
             raise ValueError(f"event data cannot name a key: {unmarked(key)!r}")

@@ -48,8 +48,8 @@ def cut(text: str, limit: int, end: str = "…") -> str:
     if len(text) <= limit:
         return text
     at = max(limit - len(end), 0)
-    for place in range(at, max(at - _LONGEST_CLUSTER, 0), -1):
-        if _is_boundary(text, place):
+    for place in range(at, max(at - _LONGEST_CLUSTER, -1), -1):
+        if place == 0 or _is_boundary(text, place):
             return text[:place].rstrip() + end[:limit]
     return text[:at] + end[:limit]
 
