@@ -2,6 +2,14 @@
 
 They enforce what the real ones enforce, log every request, and fail on demand: for `knell demo`, for tests of
 knell, and for trying one's own configuration without an account.
+
+    with Lab() as lab, knell.start(lab.config()) as manager:
+        lab.slack.script(Respond(503), Reset())
+        manager.notify(event)
+        (message,) = lab.slack.wait_for(1)
+        assert message.title == event.title
+        assert not message.mentions
+        assert not lab.violations
 """
 
 from knell.lab.discord import Discord

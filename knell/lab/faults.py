@@ -75,9 +75,14 @@ class _Fault:
 
 @dataclass(frozen=True, slots=True)
 class Hold(_Fault):
-    """The request waits at the gate, then is handled as any other."""
+    """The request waits at the gate, then is handled as any other.
+
+    With `stored` it is handled first and only the answer waits: the message is taken, and the client hears
+    nothing.
+    """
 
     gate: Gate
+    stored: bool = False
 
 
 @dataclass(frozen=True, slots=True)

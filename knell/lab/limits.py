@@ -9,7 +9,8 @@ Clock = Callable[[], float]
 GRACE_SECONDS = 0.25
 """Requests this soon after a "slow down" may have been on their way already (ours)."""
 
-_ROUNDING = 1e-6
+ROUNDING = 1e-6
+"""Part of a token that may be missing: who waits exactly as long as told must not be turned away."""
 
 
 class ManualClock:
@@ -28,11 +29,16 @@ class ManualClock:
 
 
 class Bucket:
-    """Tokens that come back at a steady rate, one bucket per key."""
+    """Tokens that come back at a steady rate, one bucket per key.
 
-    def __init__(self, burst: int, per_second: float, clock: Clock) -> None:
+    `grace` is the part of a token that may be borrowed: requests sent at just the rate arrive now and then a
+    little closer together.
+    """
+
+    def __init__(self, burst: int, per_second: float, clock: Clock, grace: float = ROUNDING) -> None:
         self._burst = burst
         self._rate = per_second
+        self._grace = grace
         self._clock = clock
         self._levels: dict[str, tuple[float, float]] = {}
 
@@ -42,8 +48,7 @@ class Bucket:
         level, then = self._levels.get(key, (float(self._burst), now))
         level = min(self._burst, level + (now - then) * self._rate)
         missing = 1 - level
-        # Rounding must not turn away who waited exactly as long as told.
-        if missing > _ROUNDING:
+        if missing > self._grace:
             self._levels[key] = (level, now)
             return missing / self._rate
         self._levels[key] = (level - 1, now)

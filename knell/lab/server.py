@@ -82,12 +82,14 @@ class HttpStandIn(StandIn):
             self.log(request)
             return wire.cut(http, reset=isinstance(fault, Reset))
         request = replace(request, body=await http.content.read())
-        if isinstance(fault, Hold):
+        if isinstance(fault, Hold) and not fault.stored:
             await fault.gate.passed()
         self._watch(request)
         answer = self._answered(request, fault)
         self._note_pause(request, answer)
         self.log(replace(request, answer=None if isinstance(fault, Reset | Drop) else answer))
+        if isinstance(fault, Hold) and fault.stored:
+            await fault.gate.passed()
         return await wire.send(http, answer, fault)
 
     def _read_head(self, http: web.BaseRequest) -> Request:

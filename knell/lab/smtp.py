@@ -129,6 +129,9 @@ class Smtp(StandIn):
         if smtp_rules.has_bare_lf(content):
             self.violate("a line of the mail ends without its carriage return")
             return smtp_rules.BARE_LF
+        if smtp_rules.has_long_line(content):
+            self.violate("a line of the mail has more than 998 octets")
+            return smtp_rules.LONG_LINE
         if any(smtp_rules.local_part(address) == smtp_rules.SPAM_TRAP for address in recipients):
             return smtp_rules.REFUSED_AS_SPAM
         return ""

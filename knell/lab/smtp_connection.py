@@ -29,7 +29,11 @@ class _Session(Session):
 
 
 class Connection(SMTP):
-    """The session of one client."""
+    """The session of one client.
+
+    aiosmtpd has no hook for the greeting, for every command, or for its session's class: the three private
+    names that are overridden here are all that stands in for them.
+    """
 
     def __init__(self, smtp: "Smtp", loop: asyncio.AbstractEventLoop, *, implicit_tls: bool = False) -> None:
         context = None if implicit_tls or smtp.hide_starttls else smtp.setting.certificates
@@ -192,14 +196,16 @@ class _Hooks:
         self, server: Connection, _session: Session, envelope: Envelope
     ) -> str:
         fault, content = server.fault, envelope.original_content or b""
-        if isinstance(fault, Hold):
+        if isinstance(fault, Hold) and not fault.stored:
             await fault.gate.passed()
         if isinstance(fault, Respond) and not fault.stored:
             return reply_of(fault)
         if refused := self._smtp.reply_to_data(content, envelope.rcpt_tos):
             return refused
-        confirmed = not isinstance(fault, Half | Reset | Drop | Respond)
+        confirmed = fault is None or (isinstance(fault, Hold) and not fault.stored)
         self._smtp.deliver(content, envelope.rcpt_tos, confirmed=confirmed)
+        if isinstance(fault, Hold) and fault.stored:
+            await fault.gate.passed()
         if isinstance(fault, Half | Reset | Drop):
             await server.break_off(fault)
         return reply_of(fault) if isinstance(fault, Respond) else _TAKEN

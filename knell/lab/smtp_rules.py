@@ -25,10 +25,12 @@ SPAM_TRAP = "spam"
 REFUSED_AS_SPAM = "554 5.7.1 Message refused by policy"
 TOO_MANY = "452 4.5.3 Too many recipients"
 BARE_LF = "500 5.6.0 Bare line feed"
+LONG_LINE = "500 5.6.0 Line too long"
 AUTH_FIRST = "530 5.7.0 Authentication required"
 TLS_FIRST = "530 5.7.0 Must issue a STARTTLS command first"
 
 _BARE_LF = re.compile(rb"(?<!\r)\n")
+_LONG_LINE = re.compile(rb"[^\r\n]{999}")
 
 
 def local_part(address: str) -> str:
@@ -39,6 +41,11 @@ def local_part(address: str) -> str:
 def has_bare_lf(content: bytes) -> bool:
     """Whether a line ends without its carriage return."""
     return _BARE_LF.search(content) is not None
+
+
+def has_long_line(content: bytes) -> bool:
+    """Whether a line has more than 998 octets (RFC 5322, 2.1.1); aiosmtpd allows one more for a dot."""
+    return _LONG_LINE.search(content) is not None
 
 
 def faults_of(mail: EmailMessage) -> list[str]:

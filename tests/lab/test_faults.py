@@ -72,6 +72,20 @@ def test_hold_waits_at_the_gate(lab: Lab, call: Call) -> None:
     assert len(lab.webhook.messages) == 1
 
 
+def test_a_held_answer_after_the_work(lab: Lab) -> None:
+    """With `stored` the message is taken while the client, which gives up, has heard nothing."""
+    gate = Gate()
+    lab.webhook.script(Hold(gate, stored=True))
+    with socket.create_connection(("127.0.0.1", lab.webhook.port)) as client:
+        client.sendall(b"POST /hook HTTP/1.1\r\nHost: x\r\nContent-Length: 12\r\n\r\n" + b'{"type":"a"}')
+        gate.wait_arrived()
+        client.setblocking(False)
+        with pytest.raises(BlockingIOError):
+            client.recv(1)
+    assert len(lab.webhook.messages) == 1
+    gate.open()
+
+
 def test_an_open_gate_holds_nobody(lab: Lab, call: Call) -> None:
     """A gate that was opened stays open, and still counts who came by."""
     gate = Gate()

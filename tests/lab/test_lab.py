@@ -4,12 +4,16 @@ import asyncio
 import gc
 import queue
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
 import aiohttp
 import pytest
 
+from knell.channels.registry import find
+from knell.config.load import load_mapping
 from knell.lab import Answer, Gate, Hold, Lab, Message, Request, Respond
 from knell.lab.standin import StandIn
 
@@ -132,6 +136,17 @@ def test_config_reaches_every_stand_in(lab: Lab) -> None:
     assert config["security"] == {"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}
 
 
+def test_config_is_a_knell_configuration(lab: Lab) -> None:
+    """Every key is one the loader and the channel types know; so is Slack's other section."""
+    config = lab.config()
+    config["channels"]["slack-api"] = lab.slack.api_section()
+    loaded = load_mapping(config, section_model=lambda kind: find(kind).Config)
+    assert loaded.channels["slack-api"].get("api_base_url") == lab.slack.api_base_url
+    assert loaded.channels["email"].events == ["*"]
+    problems = [find(section.type)(section).validate_config() for section in loaded.channels.values()]
+    assert problems == [[]] * 6
+
+
 def test_config_leaves_events_to_the_defaults_on_demand(lab: Lab) -> None:
     """Without events every section is silent about them."""
     assert all("events" not in section for section in lab.config(events=None)["channels"].values())
@@ -176,6 +191,15 @@ def test_violations_of_all_stand_ins_are_named(lab: Lab) -> None:
     """The lab's violations carry the name of the stand-in."""
     lab.smtp.violate("sent twice")
     assert lab.violations == ("smtp: sent twice",)
+
+
+def test_the_lab_needs_neither_test_tools_nor_the_rest_of_knell() -> None:
+    """Importing it brings in no test package, no actor, and none of the code it is there to check."""
+    code = "import sys, knell.lab; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)  # noqa: S603 - our own code
+    loaded = set(done.stdout.split())
+    assert not loaded & {"pytest", "trustme", "standardwebhooks", "hypothesis", "pykka"}
+    assert not [name for name in loaded if name.startswith(("knell.channels", "knell.actors"))]
 
 
 def test_waiting_fails_with_a_summary(lab: Lab, call: Call) -> None:

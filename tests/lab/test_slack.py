@@ -33,6 +33,7 @@ def test_a_webhook_takes_a_message(lab: Lab, call: Call) -> None:
     payload = {"text": "Deploy &amp; done", "channel": "#elsewhere", "username": "x", "icon_emoji": ":x:"}
     answer = call("POST", lab.slack.url, json=payload)
     assert (answer.status, answer.body) == (200, b"ok")
+    assert lab.slack.requests[0].json == payload
     (message,) = lab.slack.messages
     assert (message.text, message.to, message.provider) == ("Deploy & done", ("C0LAB000001",), "slack")
     assert message.payload == payload
@@ -304,7 +305,7 @@ def test_other_methods(lab: Lab, call: Call, api: Api) -> None:
 
 
 def test_arguments_may_come_as_a_form(lab: Lab, call: Call) -> None:
-    """The token and the blocks may be form fields, the blocks as JSON text."""
+    """The token and the blocks may be fields of a form of either kind, the blocks as JSON text."""
     form = {
         "token": lab.slack.bot_token,
         "channel": "necrocode",
@@ -312,6 +313,15 @@ def test_arguments_may_come_as_a_form(lab: Lab, call: Call) -> None:
     }
     assert call("POST", f"{lab.slack.api_base_url}/chat.postMessage", form=form).json["ok"]
     assert lab.slack.messages[0].text == "by form"
+    part = f'Content-Disposition: form-data; name="token"\r\n\r\n{lab.slack.bot_token}'
+    answer = call(
+        "POST",
+        f"{lab.slack.api_base_url}/chat.postMessage?channel=necrocode&text=by+parts",
+        body=f"--b\r\n{part}\r\n--b--".encode(),
+        headers={"Content-Type": "multipart/form-data; boundary=b"},
+    )
+    assert answer.json["ok"]
+    assert lab.slack.messages[1].text == "by parts"
     broken = {**form, "blocks": "["}
     answer = call("POST", f"{lab.slack.api_base_url}/chat.postMessage", form=broken)
     assert answer.json["error"] == "invalid_form_data"

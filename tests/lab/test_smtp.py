@@ -288,6 +288,20 @@ def test_a_held_reply(lab: Lab, client: smtplib.SMTP, at: str) -> None:
     assert len(lab.smtp.messages) == 1
 
 
+def test_a_held_confirmation(lab: Lab, client: smtplib.SMTP) -> None:
+    """With `stored` the mail is taken while the client waits; sending it again is no violation."""
+    gate = Gate()
+    lab.smtp.script(Hold(gate, stored=True))
+    thread = threading.Thread(target=client.send_message, args=(mail(),))
+    thread.start()
+    gate.wait_arrived()
+    assert len(lab.smtp.messages) == 1
+    gate.open()
+    thread.join()
+    client.send_message(mail())
+    assert (len(lab.smtp.duplicates), lab.smtp.violations) == (1, ())
+
+
 @pytest.mark.parametrize("fault", [Redirect(), Endless()])
 def test_faults_smtp_does_not_know(lab: Lab, fault: Redirect | Endless) -> None:
     """What only HTTP has is refused where it is scripted."""
@@ -347,13 +361,14 @@ class Raw:
     ("body", "code", "violations"),
     [
         (b"x" * 998 + b"\r\n", 250, 0),
+        (b"x" * 999 + b"\r\n", 500, 1),
         (b"x" * 1_001 + b"\r\n", 500, 0),
         (b"bare\nline feed\r\n", 500, 1),
         (b"..dot at the start\r\n", 250, 0),
     ],
 )
 def test_lines(lab: Lab, body: bytes, code: int, violations: int) -> None:
-    """Lines that are too long or end without a carriage return are refused, the latter as a violation."""
+    """Lines that are too long or end without a carriage return are refused."""
     lab.smtp.auth_required = False
     with Raw(lab.smtp.port) as raw:
         raw.say(b"EHLO x\r\n")

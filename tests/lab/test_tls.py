@@ -3,10 +3,16 @@
 import smtplib
 import socket
 import ssl
+import threading
+from base64 import b64encode
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from email.message import EmailMessage
+from http.client import HTTPSConnection
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from urllib.parse import parse_qsl, urlencode, urlsplit
 
+import msgspec
 import pytest
 import trustme
 
@@ -143,3 +149,41 @@ def test_stop_cuts_encrypted_sessions(authority: trustme.CA, trusting: ssl.SSLCo
     with pytest.raises(smtplib.SMTPServerDisconnected):
         session.noop()
     session.close()
+
+
+def test_callbacks_go_over_tls_as_well(lab: Lab, authority: trustme.CA, trusting: ssl.SSLContext) -> None:
+    """A callback address may be https; the certificate is not asked for on this machine."""
+    statuses: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = self.rfile.read(int(self.headers["Content-Length"])).decode()
+            statuses.append(dict(parse_qsl(body))["MessageStatus"])
+            self.send_response(204)
+            self.end_headers()
+
+        def log_request(self, code: object = "-", size: object = "-") -> None:
+            """Say nothing on stderr."""
+
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.socket = context_of(authority.issue_cert("127.0.0.1")).wrap_socket(
+            server.socket, server_side=True
+        )
+        thread = threading.Thread(target=server.handle_request)
+        thread.start()
+        sid = post_sms(lab, trusting, f"https://127.0.0.1:{server.server_port}/")
+        assert lab.twilio.call_back(sid, ["sent"]) == [204]
+        thread.join()
+    assert statuses == ["sent"]
+
+
+def post_sms(lab: Lab, trusting: ssl.SSLContext, callback: str) -> str:
+    """Post a text message over TLS, and return its SID."""
+    form = {"To": "+819012345678", "From": "+15005550006", "Body": "x", "StatusCallback": callback}
+    token = b64encode(f"{lab.twilio.account_sid}:{lab.twilio.auth_token}".encode()).decode()
+    head = {"Authorization": f"Basic {token}", "Content-Type": "application/x-www-form-urlencoded"}
+    connection = HTTPSConnection("127.0.0.1", lab.twilio.port, context=trusting, timeout=10)
+    connection.request("POST", urlsplit(lab.twilio.url).path, urlencode(form), head)
+    sid = str(msgspec.json.decode(connection.getresponse().read())["sid"])
+    connection.close()
+    return sid
