@@ -5,7 +5,7 @@ from typing import Any
 
 from knell.lab.bodies import listing, mapping
 
-_ESCAPE = re.compile(r"\\([!-/:-@\[-`{-~])")
+_ESCAPE_OR_CODE = re.compile(r"\\([!-/:-@\[-`{-~])|```.*?```|`[^`]+`", re.DOTALL)
 _PING = re.compile(r"@(?P<all>everyone|here)|<@(?P<role>&?)!?(?P<id>\d+)>")
 
 
@@ -56,4 +56,5 @@ def _rings(match: re.Match[str], allowed: dict[str, Any] | None) -> bool:
 
 
 def _unescaped(text: str) -> str:
-    return _ESCAPE.sub(r"\1", text)
+    """Undo escapes; in code there are none, so what was escaped there shows its backslashes."""
+    return _ESCAPE_OR_CODE.sub(lambda found: found[1] or found[0], text)

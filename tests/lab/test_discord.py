@@ -413,6 +413,20 @@ def test_what_a_reader_sees() -> None:
     assert title == "job #1"
 
 
+@pytest.mark.parametrize(
+    ("content", "seen"),
+    [
+        ("\\`a\\*b\\`", "`a*b`"),
+        ("`a\\*b` c\\*d", "`a\\*b` c*d"),
+        ("```\na\\*b\n``` c\\*d", "```\na\\*b\n``` c*d"),
+        ("a \\ b", "a \\ b"),
+    ],
+)
+def test_code_knows_no_escapes(content: str, seen: str) -> None:
+    """Between backticks a backslash is shown as what it is."""
+    assert discord_view.read({"content": content})[0] == seen
+
+
 def test_the_same_message_twice_is_a_duplicate(lab: Lab, post: Post) -> None:
     """Readers see it twice; the record says that the second was a duplicate."""
     for content in ("one", "one", "two"):
