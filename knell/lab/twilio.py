@@ -172,19 +172,37 @@ class Twilio(HttpStandIn):
             raise TwilioError(21610, "Attempt to send to unsubscribed recipient")
 
     def _accept(self, form: dict[str, str]) -> dict[str, Any]:
-        sid = f"SM{secrets.token_hex(16)}"
-        body = form["Body"]
-        if form.get("SmartEncoded", "").lower() == "true":
-            body = smart_encoded(body)
+        resource = self._resource(form)
+        sid, body = str(resource["sid"]), str(resource["body"])
+        self._resources[sid] = resource
+        self._callbacks[sid] = form.get("StatusCallback", "")
+        message = Message(
+            provider=self.name,
+            id=sid,
+            keys=(f"{form['To']} {body}",),
+            received=self.now(),
+            at=self.setting.clock(),
+            payload=form,
+            text=body,
+            title=body.partition("\n")[0],
+            to=(form["To"],),
+        )
+        self.accept(message)
+        return dict(resource)
+
+    def _resource(self, form: dict[str, str]) -> dict[str, Any]:
+        sid, date = f"SM{secrets.token_hex(16)}", format_datetime(self.now())
         service = form.get("MessagingServiceSid")
         sender = None if service else form["From"]
-        resource: dict[str, Any] = {
+        smart = form.get("SmartEncoded", "").lower() == "true"
+        body = smart_encoded(form["Body"]) if smart else form["Body"]
+        return {
             "sid": sid,
             "account_sid": self.account_sid,
             "api_version": "2010-04-01",
             "body": body,
-            "date_created": format_datetime(self.now()),
-            "date_updated": format_datetime(self.now()),
+            "date_created": date,
+            "date_updated": date,
             "date_sent": None,
             "direction": "outbound-api",
             "error_code": None,
@@ -200,22 +218,6 @@ class Twilio(HttpStandIn):
             "to": form["To"],
             "uri": f"/2010-04-01/Accounts/{self.account_sid}/Messages/{sid}.json",
         }
-        self._resources[sid] = resource
-        self._callbacks[sid] = form.get("StatusCallback", "")
-        self.accept(
-            Message(
-                provider=self.name,
-                id=sid,
-                keys=(f"{form['To']} {body}",),
-                received=self.now(),
-                at=self.setting.clock(),
-                payload=form,
-                text=body,
-                title=body.partition("\n")[0],
-                to=(form["To"],),
-            )
-        )
-        return dict(resource)
 
     def _read(self, request: Request, sid: str | None) -> dict[str, Any]:
         if sid is not None:
