@@ -224,8 +224,8 @@ async def _answer(response: ClientResponse) -> Answer:
     try:
         # The status says it all: a reset, a timeout or garbage in the body changes nothing.
         with suppress(ClientError, OSError):
-            while len(body) <= MAX_BODY and (chunk := await response.content.read(MAX_BODY + 1 - len(body))):
-                body += chunk
+            while len(body) <= MAX_BODY and not response.content.at_eof():
+                body += await response.content.read(MAX_BODY + 1 - len(body))
     finally:
         # Closes a connection on which an answer is still running; a finished one is back in the pool.
         response.close()

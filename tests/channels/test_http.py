@@ -4,7 +4,7 @@ import socket
 import ssl
 import struct
 import threading
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -17,6 +17,7 @@ from aiohttp.http_writer import StreamWriter
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
+from knell.channels import http as http_module
 from knell.channels.http import MAX_BODY, Answer, Body, Http, SecretUrl, WebUrl, by_status
 from knell.config.schema import Security
 from knell.errors import ChannelError
@@ -167,16 +168,36 @@ def test_connections_are_kept() -> None:
     assert len(connections) == 1
 
 
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Resolve every name to 127.0.0.1; those that begin with "hung" only when the test is over."""
+    release = threading.Event()
+    real = socket.getaddrinfo
+
+    def getaddrinfo(host: str, *more: Any) -> Any:
+        if host.startswith("hung"):
+            release.wait(ENOUGH)
+        return real("127.0.0.1", *more)
+
+    monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
+    yield
+    release.set()
+
+
+@pytest.mark.usefixtures("names")
 def test_no_cookie_is_kept(serve: Any) -> None:
     """A cookie that a service sets does not come back to it."""
 
     async def run() -> list[dict[str, Any]]:
         async with serve((200, "", {"Set-Cookie": "a=b"}), (200, "")) as (base, requests), client() as http:
             for _ in range(2):
-                await http.post(base, timeout=ENOUGH)
+                # Only a name can have cookies: aiohttp keeps none for addresses.
+                await http.post(base.replace("127.0.0.1", "service.example.com"), timeout=ENOUGH)
             return list(requests)
 
-    assert all("Cookie" not in request["headers"] for request in asyncio.run(run()))
+    requests = asyncio.run(run())
+    assert len(requests) == 2
+    assert all("Cookie" not in request["headers"] for request in requests)
 
 
 def test_environment_is_not_trusted(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -206,8 +227,13 @@ def test_refused_connection_is_not_sent() -> None:
     assert "nothing was sent (Connection refused)" in result.detail
 
 
-def test_connect_that_hangs_is_not_sent() -> None:
-    """A full backlog answers no SYN: the deadline strikes before anything is sent."""
+@pytest.mark.parametrize(
+    ("connect", "cause"), [(SOON, "connection timeout error"), (ENOUGH, "(timeout error)")]
+)
+def test_connect_that_hangs_is_not_sent(monkeypatch: pytest.MonkeyPatch, connect: float, cause: str) -> None:
+    """A full backlog answers no SYN: one of the deadlines strikes before anything is sent."""
+    monkeypatch.setattr(http_module, "CONNECT_SECONDS", connect)
+    total = ENOUGH + 1 if connect == SOON else SOON + 0.01
 
     async def run() -> Result:
         with socket.create_server(("127.0.0.1", 0), backlog=0) as full:
@@ -218,7 +244,7 @@ def test_connect_that_hangs_is_not_sent() -> None:
                 one.connect_ex(("127.0.0.1", port))
             try:
                 async with client() as http:
-                    return await http.post(f"http://127.0.0.1:{port}{PATH}", body=b"{}", timeout=SOON)
+                    return await http.post(f"http://127.0.0.1:{port}{PATH}", body=b"{}", timeout=total)
             finally:
                 for one in waiting:
                     one.close()
@@ -226,6 +252,7 @@ def test_connect_that_hangs_is_not_sent() -> None:
     result = asyncio.run(run())
     assert isinstance(result, Retry)
     assert result.reason is Reason.TIMEOUT
+    assert cause in result.detail
 
 
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
@@ -625,17 +652,9 @@ def test_name_that_cannot_be_resolved(monkeypatch: pytest.MonkeyPatch, code: int
     )
 
 
-def test_hung_lookup_holds_up_nobody_else(serve: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """One name server that never answers costs its own request only."""
-    release = threading.Event()
-    real = socket.getaddrinfo
-
-    def hang(host: Any, *more: Any) -> Any:
-        if host == "hung.example.com":
-            release.wait(ENOUGH)
-        return real("127.0.0.1", *more)
-
-    monkeypatch.setattr(socket, "getaddrinfo", hang)
+@pytest.mark.usefixtures("names")
+def test_hung_lookup_holds_up_no_other_name(serve: Any) -> None:
+    """A name server that never answers costs its own request only."""
 
     async def run() -> tuple[Result, Result]:
         async with serve((200, "ok")) as (base, _), client() as http:
@@ -643,13 +662,27 @@ def test_hung_lookup_holds_up_nobody_else(serve: Any, monkeypatch: pytest.Monkey
             other = await http.post(base.replace("127.0.0.1", "fine.example.com"), timeout=ENOUGH)
             return await hung, other
 
-    try:
-        hung, other = asyncio.run(run())
-    finally:
-        release.set()
+    hung, other = asyncio.run(run())
     assert isinstance(hung, Retry)
     assert hung.reason is Reason.TIMEOUT
     assert isinstance(other, Answer)
+
+
+@pytest.mark.usefixtures("names")
+def test_hung_lookups_leave_the_loops_threads_alone() -> None:
+    """However many names hang, everything else that needs a thread of the loop gets one."""
+
+    async def run() -> list[Result]:
+        async with client() as http:
+            urls = [f"https://hung{number}.example.com/" for number in range(40)]
+            tasks = [asyncio.create_task(http.post(url, timeout=SOON)) for url in urls]
+            for _ in range(20):
+                await asyncio.sleep(0)  # lets every task get as far as its look-up
+            assert await asyncio.to_thread(lambda: 1) == 1
+            assert not any(task.done() for task in tasks)
+            return await asyncio.gather(*tasks)
+
+    assert {type(result) for result in asyncio.run(run())} == {Retry}
 
 
 class Section(BaseModel):
