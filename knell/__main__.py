@@ -1,0 +1,6 @@
+"""`python -m knell`: the command line."""
+
+from knell.cli.main import main
+
+if __name__ == "__main__":
+    main()

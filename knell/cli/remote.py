@@ -1,0 +1,133 @@
+"""A running service, over HTTP. With the standard library: a script that sends must not wait for imports."""
+
+import socket
+import ssl
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from typing import Any, TypeVar
+from urllib.parse import quote, urlsplit
+
+import msgspec
+
+from knell.errors import KnellError
+from knell.events import Sealed
+from knell.messages import DeliveryStatus
+
+T = TypeVar("T")
+
+MAX_ANSWER = 16 * 1024 * 1024
+"""Bytes of an answer that are read."""
+
+
+class Accepted(msgspec.Struct, frozen=True):
+    """What the service says of an event it has accepted."""
+
+    id: str
+    duplicate: bool
+
+
+class Remote:
+    """The service at a URL.
+
+    Args:
+        url: its root, as `knell run` prints it.
+        token: one of its `http.tokens`.
+        timeout: seconds one request may take.
+
+    Raises:
+        KnellError: the URL is none.
+    """
+
+    def __init__(self, url: str, token: str | None, timeout: float) -> None:
+        parts = urlsplit(url)
+        try:
+            self._port = parts.port
+        except ValueError as error:
+            raise KnellError(f"{url}: {error}") from None
+        if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+            raise KnellError(f"{url}: expected the URL of a service, such as http://127.0.0.1:8321")
+        if parts.username is not None:
+            raise KnellError("no user name and password in the URL; use --token")
+        self._kind = HTTPSConnection if parts.scheme == "https" else HTTPConnection
+        self._host, self._base = parts.hostname, parts.path.rstrip("/")
+        self._url = f"{parts.scheme}://{parts.netloc}"
+        self._headers = {"Accept": "application/json"}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+        self._timeout = timeout
+
+    def send(self, sealed: Sealed) -> Accepted:
+        """Hand over an event.
+
+        Raises:
+            KnellError: it was not accepted, or that is not known; the message says why.
+        """
+        body = self._request(
+            "POST", "/v1/events", sealed.body, f"; repeat it with --event-id {sealed.event.event_id}"
+        )
+        return self._decoded(body, Accepted)
+
+    def status(self, event_id: str) -> DeliveryStatus:
+        """Return where an event stands.
+
+        Raises:
+            KnellError: the service does not say; the message says why.
+        """
+        return self._decoded(self._request("GET", f"/v1/events/{quote(event_id)}"), DeliveryStatus)
+
+    def _request(self, method: str, path: str, body: bytes | None = None, again: str = "") -> bytes:
+        connection = self._kind(self._host, self._port, timeout=self._timeout)
+        try:
+            connection.connect()
+        except (OSError, ValueError) as error:
+            raise KnellError(self._unreachable(error)) from None
+        try:
+            head = self._headers | ({"Content-Type": "application/json"} if body else {})
+            connection.request(method, self._base + path, body, head)
+            response = connection.getresponse()
+            return self._checked(response, response.read(MAX_ANSWER))
+        except ValueError as error:  # a token that is no header value
+            raise KnellError(f"the request cannot be written: {error}") from None
+        except (OSError, HTTPException) as error:
+            why = str(error) or type(error).__name__
+            raise KnellError(f"no answer from {self._url} ({why}){again}") from None
+        finally:
+            connection.close()
+
+    def _unreachable(self, error: Exception) -> str:
+        match error:
+            case ConnectionRefusedError():
+                return f"nothing listens at {self._url}; is 'knell run' running there?"
+            case socket.gaierror() | UnicodeError():
+                return f"there is no host {self._host!r}"
+            case TimeoutError():
+                return f"{self._url} does not answer"
+            case ssl.SSLCertVerificationError():
+                return f"{self._url}: its certificate is not trusted: {error.verify_message}"
+            case ssl.SSLError():
+                return f"{self._url} does not speak TLS; is it http:// instead?"
+            case _:
+                return f"cannot connect to {self._url}: {error}"
+
+    def _checked(self, response: HTTPResponse, body: bytes) -> bytes:
+        """Return the body of a success.
+
+        Raises:
+            KnellError: with everything the problem says.
+        """
+        if response.status < 300:  # noqa: PLR2004 - the 2xx
+            return body
+        try:
+            problem = msgspec.json.decode(body, type=dict[str, Any])
+        except msgspec.DecodeError:
+            problem = {}
+        if "detail" not in problem:
+            raise KnellError(f"{self._url} answered {response.status} {response.reason}; is this knell?")
+        errors = [f"  {e.get('field')}: {e.get('message')}" for e in problem.get("errors", ())]
+        head = f"{self._url} answered {response.status}: {problem['detail']}"
+        raise KnellError("\n".join([head, *errors]))
+
+    def _decoded(self, body: bytes, kind: type[T]) -> T:
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.DecodeError:
+            raise KnellError(f"{self._url} answered something else than knell does") from None
