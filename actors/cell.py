@@ -21,8 +21,6 @@ from queue import Full
 from typing import Any
 
 import pykka
-from pykka._envelope import Envelope
-from pykka.messages import _ActorStop
 
 from knell.errors import SystemStopped
 
@@ -33,6 +31,7 @@ from .io import IoFunction
 from .letters import DeadLetter
 from .mailbox import Hand, Mailbox
 from .orders import ChildEnded, Ended, Halt, Launch, Resume
+from .seam import Envelope, StopRequest
 from .spec import Spec
 
 
@@ -59,7 +58,7 @@ class Cell(pykka.ThreadingActor):
         self.spec = spec
         self.host = host
         self.parent = parent
-        self.path = f"{parent.path}/{spec.id}" if parent and parent.path else spec.id if parent else ""
+        self.path: str = f"{parent.path}/{spec.id}" if parent and parent.path else spec.id if parent else ""
         self.children: dict[str, Cell] = {}
         self.keep: dict[str, Any] = {}
         self.pending: dict[Any, int] = {}
@@ -72,7 +71,7 @@ class Cell(pykka.ThreadingActor):
         self._launch: Launch | None = None
         self._watchers: dict[int, Mailbox] = {}
         self._closing = threading.RLock()
-        self.mailbox = Mailbox(spec.mailbox, self.bury)
+        self.mailbox: Mailbox = Mailbox(spec.mailbox, self.bury)
         super().__init__()
         _cells.add(self)
 
@@ -125,15 +124,17 @@ class Cell(pykka.ThreadingActor):
             envelope = self.mailbox.take_system(None)
             if envelope is None:
                 continue
-            kind = type(envelope.message)
-            if kind is Resume:
-                return self.mailbox.next_epoch()
-            if kind is Halt:
-                self.obey(envelope.message)
-            elif kind is _ActorStop:  # it is down already
-                self.answer([envelope], None)
-            elif kind is IoDone:
-                self.mailbox.park(envelope)
+            match envelope.message:
+                case Resume():
+                    return self.mailbox.next_epoch()
+                case Halt() as halt:
+                    self.obey(halt)
+                case StopRequest():  # it is down already
+                    self.answer([envelope], None)
+                case IoDone():
+                    self.mailbox.park(envelope)
+                case _:
+                    continue  # timers and reports to a behaviour that is gone
         return None
 
     def obey(self, halt: Halt) -> None:
@@ -235,7 +236,7 @@ class Cell(pykka.ThreadingActor):
         message = envelope.message
         if type(message) is Halt:  # closed already: that was what it wanted
             message.done.set()
-        elif type(message) is _ActorStop:
+        elif type(message) is StopRequest:
             self.answer([envelope], None)
         elif _matters(message):
             refused = pykka.ActorDeadError(f"{self.spec.id}: {reason}")

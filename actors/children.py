@@ -3,13 +3,13 @@
 from collections.abc import Iterable
 
 import pykka
-from pykka._envelope import Envelope
 
 from knell.log import log
 
 from .cell import Cell
 from .orders import ActorEvent, Ended, Halt, Launch
 from .policy.restart import Exit
+from .seam import Envelope
 from .spec import BRUTAL, Spec
 
 LAST_LOOK = 0.005

@@ -6,13 +6,13 @@ from collections.abc import Hashable
 from typing import TYPE_CHECKING, Any, cast
 
 import pykka
-from pykka._envelope import Envelope
 
 from knell.log import log
 
 from .behaviour import Signal, Timer
 from .clock import Clock
 from .io import IoFunction
+from .seam import Envelope
 
 if TYPE_CHECKING:
     from .cell import Cell

@@ -14,16 +14,15 @@ from queue import Full
 from typing import TYPE_CHECKING, Any
 
 import pykka
-from pykka._envelope import Envelope
-from pykka.messages import _ActorStop
 
 from knell.log import log
 
 from .behaviour import Behaviour, HandledError, IoDone, Shutdown, Signal
 from .context import Context
-from .mailbox import Hand
+from .mailbox import Hand, Mailbox
 from .orders import Ended, Halt, Resume
 from .policy.restart import Exit
+from .seam import Envelope, StopRequest
 
 if TYPE_CHECKING:
     from .cell import Cell
@@ -45,7 +44,7 @@ class Incarnation:
 
     def __init__(self, cell: "Cell", epoch: int) -> None:
         self._cell = cell
-        self._mailbox = cell.mailbox
+        self._mailbox: Mailbox = cell.mailbox
         self._now = cell.host.clock.now
         self._epoch = epoch
         self._context = Context(cell, epoch, cell.host.clock)
@@ -70,13 +69,13 @@ class Incarnation:
     def _serve(self, behaviour: Behaviour) -> Ended | Halt | None:
         while True:
             envelope = self._next()
-            kind = type(envelope.message)
-            if kind is Halt:
-                return self._halted(behaviour, envelope.message)
-            if kind is _ActorStop:
+            message: object = envelope.message
+            if isinstance(message, Halt):
+                return self._halted(behaviour, message)
+            if isinstance(message, StopRequest):
                 return self._asked_to_stop(behaviour, envelope)
             hand = [envelope]
-            if behaviour.most > 1 and not isinstance(envelope.message, Signal):
+            if behaviour.most > 1 and not isinstance(message, Signal):
                 hand += self._mailbox.take_more(behaviour.most - 1)
             self._mailbox.begin(hand, self._now())
             replies = self._turn(behaviour, hand)

@@ -2,6 +2,7 @@
 
 import asyncio
 from contextlib import suppress
+from typing import cast
 
 from knell.messages import Delivered, FormattedMessage, Outcome, Reason, Rejected, Retry, Unknown
 
@@ -52,9 +53,10 @@ class Line:
         await self.channel.close()
 
     async def _send(self, message: FormattedMessage) -> Outcome:
+        deadline = asyncio.timeout(self._timeout)
         try:
-            async with asyncio.timeout(self._timeout) as deadline:
-                outcome = await self.channel.send(message)
+            async with deadline:
+                outcome = cast("object", await self.channel.send(message))
         except TimeoutError:
             if not deadline.expired():
                 raise

@@ -14,8 +14,7 @@ from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any
 
-from pykka._envelope import Envelope
-from pykka.messages import _ActorStop
+from .seam import Envelope, StopRequest
 
 WAKE: Envelope[Any] = Envelope(None)
 """Put on the user lane beside every system message, so that one blocking get serves both lanes."""
@@ -65,7 +64,7 @@ class Mailbox:
 
     def put(self, envelope: Envelope[Any]) -> None:
         """Take a message; never blocks, never raises. pykka's `tell` and `ask` end here."""
-        if type(envelope.message) is _ActorStop:
+        if type(envelope.message) is StopRequest:
             self.put_system(envelope)
             return
         if self.refusing is not None:

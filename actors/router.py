@@ -72,8 +72,8 @@ class Router(Behaviour):
                     submissions.append((self._route(sealed, key), receipt))
                 case Fallback():
                     self._fall_back(message)
-                case _ if (sealed := self._seal(message)) is not None:
-                    submissions.append((self._route(sealed), None))
+                case _ if told := self._seal(message):
+                    submissions.append((self._route(told), None))
                 case _:
                     self._telemetry.count_event("", "invalid")
         if submissions and (outbox := self.ctx.lookup("outbox")):

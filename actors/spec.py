@@ -44,7 +44,7 @@ class Spec:
 
     id: str
     behaviour: Callable[..., Behaviour]
-    args: Mapping[str, Any] = field(default_factory=dict)
+    args: Mapping[str, Any] = field(default_factory=dict[str, Any])
     restart: Restart = Restart.PERMANENT
     shutdown: float | Literal["brutal", "infinity"] = ACTOR_SHUTDOWN
     start_timeout: float | None = 30.0

@@ -83,7 +83,7 @@ class Supervisor(Behaviour):
         together: bool = False,
     ) -> None:
         super().__init__(ctx)
-        self._specs = {spec.id: spec for spec in ctx.keep.get("specs", specs)}
+        self._specs: dict[str, Spec] = {spec.id: spec for spec in ctx.keep.get("specs", specs)}
         self._policy = RestartPolicy(strategy, intensity, ctx.clock.dice, auto_shutdown)
         self._auto_shutdown = auto_shutdown
         self._together = together

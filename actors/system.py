@@ -143,7 +143,7 @@ class System:
     def _worker(self, name: str, behaviour: Any, args: Mapping[str, Any], **defaults: Any) -> Spec:
         """Return a spec with what the configuration says about this actor."""
         given = translate.child(self.config, name)
-        settings = {"hang_after": HANG_AFTER, "attempts": ATTEMPTS, **defaults}
+        settings: dict[str, Any] = {"hang_after": HANG_AFTER, "attempts": ATTEMPTS, **defaults}
         wishes = {
             "shutdown": given.shutdown_seconds,
             "hang_after": given.hang_after_seconds,
@@ -195,7 +195,7 @@ class System:
         Control(self.root.actor_ref).apply(self._pipeline())
         Control(self.root.children["channels"].actor_ref).apply(self._channel_specs())
         if self.equipment is not old:
-            self.host.io.submit(old.http.close, (), lambda *_: None)
+            self.host.io.submit(old.http.close, (), _ignore)
 
     @property
     def router(self) -> pykka.ActorRef[Any]:
@@ -225,6 +225,10 @@ class System:
             self.host.io.run(self.equipment.http.close, timeout=5.0)
             self.host.io.close()
             self.telemetry.close()
+
+
+def _ignore(_result: object, _error: BaseException | None, _elapsed: float) -> None:
+    """Nobody waits for the old client to be closed."""
 
 
 def _equipped(config: NotificationConfig) -> tuple[object, ...]:

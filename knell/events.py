@@ -7,7 +7,7 @@ the door, and returns knell's own copy with its JSON: from there on an event is 
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import msgspec
 from msgspec import Meta
@@ -170,10 +170,10 @@ def _in_utc(moment: datetime) -> datetime:
 
 
 def _check_depth(metadata: dict[str, Any]) -> None:
-    level: list[Any] = [metadata]
+    level: list[dict[str, Any] | list[Any]] = [metadata]
     for _ in range(MAX_DEPTH):
         level = [
-            inner
+            cast("dict[str, Any] | list[Any]", inner)
             for outer in level
             for inner in (outer.values() if isinstance(outer, dict) else outer)
             if isinstance(inner, dict | list)
@@ -188,7 +188,8 @@ def _scrubbed(value: Any) -> Any:
     if isinstance(value, str):
         return value.encode("utf-16", "surrogatepass").decode("utf-16", "replace").replace("\0", "\ufffd")
     if isinstance(value, dict):
-        return {_scrubbed(key): _scrubbed(item) for key, item in value.items()}
+        mapping = cast("dict[Any, Any]", value)
+        return {_scrubbed(key): _scrubbed(item) for key, item in mapping.items()}
     if isinstance(value, list | tuple):
-        return [_scrubbed(item) for item in value]
+        return [_scrubbed(item) for item in cast("list[Any]", value)]
     return value

@@ -6,10 +6,10 @@ nest. Parsing happens once, when the configuration is read; `knell.actors.policy
 
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Any
+from typing import Any, cast
 
 import msgspec
-import re2
+import re2 as _re2
 
 from knell.events import Severity
 
@@ -20,6 +20,9 @@ OPERATORS = (
     *("eq", "ne", "in", "not_in", "gt", "gte", "lt", "lte"),
     *("contains", "starts_with", "ends_with", "glob", "matches", "exists"),
 )
+
+re2: Any = _re2
+"""The package has no type hints."""
 
 _LISTS = {"in", "not_in"}
 _TEXTS = {"starts_with", "ends_with", "glob", "matches"}
@@ -72,10 +75,10 @@ def parse(raw: object) -> Filter:
     Raises:
         FilterError: an unknown field or operator, or an operand of the wrong kind.
     """
-    if isinstance(raw, list | tuple):
-        return _joined([parse(item) for item in raw])
-    if isinstance(raw, Mapping):
-        return _joined([_entry(str(key), value) for key, value in raw.items()])
+    if (items := _list(raw)) is not None:
+        return _joined([parse(item) for item in items])
+    if (mapping := _mapping(raw)) is not None:
+        return _joined([_entry(str(key), value) for key, value in mapping.items()])
     raise FilterError(f"expected a mapping or a list, got {_kind(raw)}")
 
 
@@ -91,15 +94,18 @@ def _entry(key: str, value: object) -> Filter:
     if key == "not":
         return Not(parse(value))
     path = _path(key)
-    if isinstance(value, Mapping):
-        return _joined([_test(path, str(operator), operand) for operator, operand in value.items()])
-    return _test(path, "in" if isinstance(value, list | tuple) else "eq", value)
+    if (tests := _mapping(value)) is not None:
+        return _joined([_test(path, str(operator), operand) for operator, operand in tests.items()])
+    return _test(path, "eq" if _list(value) is None else "in", value)
 
 
 def _several(key: str, value: object) -> tuple[Filter, ...]:
-    if not isinstance(value, list | tuple) or not value:
-        raise FilterError(f"{key}: expected a list of filters, got {_kind(value) if value else 'nothing'}")
-    return tuple(parse(item) for item in value)
+    items = _list(value)
+    if not items:
+        raise FilterError(
+            f"{key}: expected a list of filters, got {'nothing' if items == [] else _kind(value)}"
+        )
+    return tuple(parse(item) for item in items)
 
 
 def _path(key: str) -> tuple[str, ...]:
@@ -114,46 +120,44 @@ def _path(key: str) -> tuple[str, ...]:
     return path
 
 
-def _test(path: tuple[str, ...], operator: str, operand: Any) -> Condition:
+def _test(path: tuple[str, ...], operator: str, operand: object) -> Condition:
+    name = ".".join(path)
     if operator not in OPERATORS:
-        raise FilterError(
-            f"{'.'.join(path)}: unknown operator {operator!r}{_suggestion(operator, OPERATORS)}"
-        )
-    where = f"{'.'.join(path)} {operator}"
+        raise FilterError(f"{name}: unknown operator {operator!r}{_suggestion(operator, OPERATORS)}")
+    where = f"{name} {operator}"
     if operator in _LISTS:
-        if not isinstance(operand, list | tuple):
+        if (items := _list(operand)) is None:
             raise FilterError(f"{where}: expected a list, got {_kind(operand)}")
-        return Condition(path, operator, tuple(_operand(where, path, item) for item in operand))
+        return Condition(path, operator, tuple(_operand(where, path, item) for item in items))
     if operator == "exists" and not isinstance(operand, bool):
         raise FilterError(f"{where}: expected true or false, got {_kind(operand)}")
-    if operator in _TEXTS and not isinstance(operand, str):
-        raise FilterError(f"{where}: expected text, got {_kind(operand)}")
-    if operator == "matches":
-        _check_pattern(where, operand)
-    if path == ("severity",) and operator in _ORDERED | {"eq", "ne"}:
-        operand = _severity(where, operand)
-    return Condition(path, operator, _operand(where, path, operand))
+    if operator in _TEXTS:
+        if not isinstance(operand, str):
+            raise FilterError(f"{where}: expected text, got {_kind(operand)}")
+        if operator == "matches":
+            _check_pattern(where, operand)
+        return Condition(path, operator, operand)
+    named = operator not in {"exists", "contains"}
+    return Condition(path, operator, _operand(where, path if named else (), operand))
 
 
 def _operand(where: str, path: tuple[str, ...], operand: object) -> object:
-    if isinstance(operand, Mapping | list | tuple):
+    """Return a single value to compare with; a severity is compared as one."""
+    if _list(operand) is not None or _mapping(operand) is not None:
         raise FilterError(f"{where}: expected a single value, got {_kind(operand)}")
-    return _severity(where, operand) if path == ("severity",) and where.endswith("in") else operand
-
-
-def _severity(where: str, operand: object) -> Severity:
-    try:
-        return Severity(operand)  # type: ignore[arg-type]
-    except ValueError:
-        hint = _suggestion(str(operand), tuple(severity.value for severity in Severity))
-        raise FilterError(f"{where}: {operand!r} is no severity{hint}") from None
+    if path != ("severity",):
+        return operand
+    names = tuple(severity.value for severity in Severity)
+    if operand not in names:
+        raise FilterError(f"{where}: {operand!r} is no severity{_suggestion(str(operand), names)}")
+    return Severity(str(operand))
 
 
 def _check_pattern(where: str, pattern: str) -> None:
     try:
         compile_pattern(pattern)
     except re2.error as error:
-        cause = error.args[0] if error.args else error
+        cause: Any = error.args[0] if error.args else error
         text = cause.decode(errors="replace") if isinstance(cause, bytes) else str(cause)
         raise FilterError(f"{where}: {text}") from None
 
@@ -174,6 +178,23 @@ def _suggestion(word: str, known: tuple[str, ...]) -> str:
     return f", did you mean {close[0]!r}?" if close else ""
 
 
+def _list(value: object) -> list[Any] | None:
+    return list(cast("list[Any]", value)) if isinstance(value, list | tuple) else None
+
+
+def _mapping(value: object) -> Mapping[Any, Any] | None:
+    return cast("Mapping[Any, Any]", value) if isinstance(value, Mapping) else None
+
+
 def _kind(value: object) -> str:
-    names = {bool: "true or false", int: "a number", float: "a number", str: "text", type(None): "nothing"}
-    return names.get(type(value), "a list" if isinstance(value, list | tuple) else "a mapping")
+    match value:
+        case None:
+            return "nothing"
+        case bool():
+            return "true or false"
+        case int() | float():
+            return "a number"
+        case str():
+            return "text"
+        case _:
+            return "a mapping" if isinstance(value, Mapping) else "a list"

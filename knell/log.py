@@ -8,7 +8,7 @@ commands call `to_stream`, which writes the lines themselves.
 import logging
 import sys
 from collections.abc import Callable, MutableMapping
-from typing import IO, Any
+from typing import Any, TextIO
 
 import structlog
 from structlog.dev import plain_traceback
@@ -31,7 +31,7 @@ def _cut(_logger: Any, _method: str, event: _Event) -> _Event:
     return event
 
 
-_HOST = [
+_HOST: list[Any] = [
     structlog.stdlib.filter_by_level,
     _cut,
     structlog.processors.format_exc_info,
@@ -61,7 +61,7 @@ log = Logger()
 """The logger of every part of knell. Lines are named as the contract lists them (section 8)."""
 
 
-def to_stream(stream: IO[str], *, level: str = "info", json: bool | None = None) -> None:
+def to_stream(stream: TextIO, *, level: str = "info", json: bool | None = None) -> None:
     """Write log lines to a stream from now on: JSON unless it is a terminal, or as `json` says."""
     global _make  # noqa: PLW0603 - the one switch of this module
     as_json = not stream.isatty() if json is None else json

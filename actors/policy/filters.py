@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from fnmatch import translate
 from re import compile as regex
-from typing import Any, assert_never
+from typing import Any, assert_never, cast
 
 from knell.events import NotificationEvent, Severity
 from knell.filters import All, Any_, Condition, Filter, Not, compile_pattern
@@ -57,7 +57,7 @@ def _reader(path: tuple[str, ...]) -> Callable[[NotificationEvent], Any]:
         for key in keys:
             if not isinstance(value, dict) or key not in value:
                 return _MISSING
-            value = value[key]
+            value = cast("dict[str, Any]", value)[key]
         return value
 
     return read
@@ -84,7 +84,7 @@ def _equal(value: Any, operand: Any) -> bool:
     if isinstance(value, bool) or isinstance(operand, bool):
         return value is operand
     if isinstance(value, list):  # a list in the metadata holds the value
-        return any(_equal(item, operand) for item in value)
+        return any(_equal(item, operand) for item in cast("list[Any]", value))
     return bool(value == operand)
 
 
@@ -113,7 +113,7 @@ def _ordering(operator: str, operand: Any) -> Callable[[Any], bool]:
 def _textual(operator: str, operand: Any) -> Callable[[Any], bool]:
     if operator == "contains":
         return lambda value: (
-            any(_equal(item, operand) for item in value)
+            any(_equal(item, operand) for item in cast("list[Any]", value))
             if isinstance(value, list)
             else isinstance(operand, str) and isinstance(value, str) and operand in value
         )

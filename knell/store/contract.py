@@ -108,30 +108,38 @@ class Store(Protocol):
         Raises:
             StoreLocked: another process owns it.
         """
+        ...
 
     def recover(self, now: float, latest: float) -> int:
         """Put back what a dead process was sending, with a crash counted; return how many that were.
 
-        No delivery stays deferred beyond `latest`. Only for a new process: what this one is sending is not lost.
+        No delivery stays deferred beyond `latest`. For a new process only.
         """
+        ...
 
     def close(self) -> None:
         """Give up ownership; a second call does nothing."""
+        ...
 
     def begin(self) -> None:
         """Begin a transaction."""
+        ...
 
     def commit(self) -> None:
         """Make everything since `begin` durable."""
+        ...
 
     def rollback(self) -> None:
         """Undo everything since `begin`; without a transaction it does nothing."""
+        ...
 
     def append(self, submission: Submission, now: float) -> Accepted | Conflict:
         """Take in an event and all its deliveries."""
+        ...
 
     def add_routes(self, seq: int, routes: Iterable[Route], order_key: str) -> tuple[Route, ...]:
         """Add deliveries to an event that is stored; return those that it did not have."""
+        ...
 
     def fetch(
         self, channel: str, limit: int, chain: int, held: frozenset[int], now: float
@@ -140,27 +148,35 @@ class Store(Protocol):
 
         With each come up to `chain - 1` of its followers of the same order key, for a batch.
         """
+        ...
 
     def next_due(self, channel: str) -> float | None:
         """Return when the next deferred delivery of a channel may go."""
+        ...
 
     def start(self, attempt: Attempt) -> bool:
         """Note that an attempt begins, before its first byte leaves; False: a row may not go any more."""
+        ...
 
     def settle(self, settlement: Settlement, now: float) -> Settled | None:
         """Write down how an attempt ended; None: it was settled before."""
+        ...
 
     def pending(self, channel: str, after: int, limit: int) -> list[tuple[int, int]]:
         """Return (row, seq) of unfinished deliveries with a row above `after`, oldest first."""
+        ...
 
     def event(self, seq: int) -> NotificationEvent:
         """Return a stored event."""
+        ...
 
     def results(self, seq: int) -> dict[str, DeliveryResult | None]:
         """Return how an event's deliveries ended, by channel; None for one that has not."""
+        ...
 
     def counts(self) -> dict[str, tuple[int, int]]:
         """Return how many unfinished and how many dead deliveries each channel has."""
+        ...
 
 
 class Reader(Protocol):
@@ -168,6 +184,8 @@ class Reader(Protocol):
 
     def status(self, event_id: str) -> DeliveryStatus | None:
         """Return where an event stands; None when it is not known."""
+        ...
 
     def close(self) -> None:
         """Close it; a second call does nothing."""
+        ...

@@ -10,7 +10,7 @@ import sqlite3
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
-from typing import Any, Concatenate, ParamSpec, TypeVar
+from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from knell.errors import StoreError, StoreLocked
 from knell.store.schema import migrate
@@ -40,7 +40,7 @@ def guarded(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_
             self.rollback()
             raise StoreError(f"store {self.path}: {error}") from error
 
-    return call
+    return cast("Callable[Concatenate[_S, _P], _R]", call)
 
 
 class SqliteFile:

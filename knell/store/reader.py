@@ -4,6 +4,7 @@ import sqlite3
 import threading
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import msgspec
@@ -51,7 +52,7 @@ class SqliteReader:
                 self._db.close()
                 self._db = None
 
-    def _rows(self, sql: str, *args: object) -> list[tuple[object, ...]]:
+    def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
                 if self._db is None:
@@ -63,21 +64,21 @@ class SqliteReader:
                 raise StoreError(f"store {self._path}: {error}") from error
 
 
-def _channel(event_id: str, row: tuple[object, ...]) -> ChannelStatus:
+def _channel(event_id: str, row: tuple[Any, ...]) -> ChannelStatus:
     channel, number, attempts, rule, reason, error, due, finished = row
     state = State(number)
     return ChannelStatus(
-        delivery_id=delivery_id(event_id, str(channel)),
-        channel=str(channel),
+        delivery_id=delivery_id(event_id, channel),
+        channel=channel,
         state=state.public,
-        attempts=int(str(attempts)),
-        rule=str(rule),
-        reason=str(reason),
-        error=str(error),
+        attempts=attempts,
+        rule=rule,
+        reason=reason,
+        error=error,
         next_attempt=_moment(due) if state is State.DEFERRED else None,
         finished=None if finished is None else _moment(finished),
     )
 
 
-def _moment(seconds: object) -> datetime:
-    return datetime.fromtimestamp(float(str(seconds)), UTC)
+def _moment(seconds: float) -> datetime:
+    return datetime.fromtimestamp(seconds, UTC)
