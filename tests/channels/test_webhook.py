@@ -191,6 +191,18 @@ def test_content_that_is_no_json_is_rejected(attempt: Attempt) -> None:
     assert requests == []
 
 
+def test_receiver_that_is_down(attempt: Attempt) -> None:
+    """A failure of the transport is passed on as the client classified it."""
+
+    def down(_: str) -> WebhookChannel:
+        return make("http://127.0.0.1:1")
+
+    outcome, _ = attempt(down, MESSAGE)
+    assert isinstance(outcome, Retry)
+    assert outcome.reason is Reason.CONNECTION_ERROR
+    assert outcome.detail.startswith("http://127.0.0.1:1: no connection")
+
+
 @pytest.mark.parametrize(
     ("section", "problem"),
     [
