@@ -331,7 +331,8 @@ class NotificationConfig(Strict):
     templates: Templates = Field(default=Templates(), description="where templates are looked for")
     security: Security = Field(default=Security(), description="what outgoing connections may do")
     dashboard_url: str = Field(
-        default="", description="where the button of a message leads; no button when empty"
+        default="http://localhost:8080",
+        description="where the button of a message leads; no button when empty",
     )
     locale: Locale = Field(default="en", description="language of messages")
 
