@@ -74,7 +74,8 @@ class ChannelCore:
         self._batcher = Batcher(policy.batch)
         self._ready: deque[Batch] = deque()
         self._alone = any(_suspect(attempt) for attempt in self._in_flight.values())
-        self._asked = self._draining = False
+        self._asked: frozenset[int] | None = None  # what the request under way leaves out
+        self._draining = False
         self._limited_since: float | None = None
         self._wake = math.inf
         self._effects: list[Effect] = []
@@ -94,6 +95,7 @@ class ChannelCore:
                 why = self._broke(attempt, detail, elapsed)
             case Withdrawn(attempt):
                 self._release(attempt)
+                self._ask_anew(attempt.rows)
                 self.state.breaker.neutral(attempt.rows)
             case Reset():
                 why = self._reset()
@@ -122,7 +124,7 @@ class ChannelCore:
     # Taking deliveries in
 
     def _take(self, deliveries: Iterable[Delivery], now: float) -> None:
-        self._asked = False
+        self._asked = None
         known = self.held.union(*self._in_flight)
         for delivery in deliveries:
             if delivery.row in known:  # fetched twice: by this incarnation and by the one before it
@@ -135,12 +137,17 @@ class ChannelCore:
                 self._ready.extend(self._batcher.add(delivery, now))
 
     def _ask(self) -> None:
-        if self._asked or self._draining:
+        if self._asked is not None or self._draining:
             return
         held = self.held
         if len(held) <= self.policy.window // 2:
-            self._asked = True
+            self._asked = held
             self._effects.append(Fetch(self.policy.window - len(held), self.policy.batch.max_size, held))
+
+    def _ask_anew(self, rows: Iterable[int]) -> None:
+        """Note that rows go back to the outbox: a request that leaves them out would never bring them."""
+        if self._asked is not None and not self._asked.isdisjoint(rows):
+            self._asked = None
 
     # Sending
 
@@ -154,10 +161,7 @@ class ChannelCore:
 
     def _gate(self, now: float) -> float:
         """Return the seconds until a message may go; infinity when only an input can tell."""
-        alone = any(
-            delivery.crashes for attempt in self._in_flight.values() for delivery in attempt.deliveries
-        )
-        if self._draining or alone or len(self._in_flight) >= self.policy.concurrency:
+        if self._draining or self._alone or len(self._in_flight) >= self.policy.concurrency:
             return math.inf
         return max(self._limit(now), self.state.breaker.wait(now))
 
@@ -222,14 +226,16 @@ class ChannelCore:
         )
         for settlement in settlements:
             if isinstance(settlement.verdict, Again | Crashed):
-                self._drop(settlement.delivery.order_key)
+                self._put_back(settlement.delivery)
         self._effects.append(Settle(settlements))
 
-    def _drop(self, order_key: str) -> None:
-        """Forget what waits behind a delivery that will be tried again; the outbox hands it over later."""
+    def _put_back(self, delivery: Delivery) -> None:
+        """Forget a delivery that will be tried again and what waits behind it; the outbox has both."""
+        order_key, before = delivery.order_key, self.held
         self._batcher.drop(order_key)
         kept = (tuple(d for d in batch if d.order_key != order_key) for batch in self._ready)
         self._ready = deque(batch for batch in kept if batch)
+        self._ask_anew([delivery.row, *(before - self.held)])
 
     def _judge(self, attempt: Attempt, outcome: Outcome, now: float) -> list[Verdict]:
         breaker, call = self.state.breaker, attempt.rows
@@ -237,27 +243,32 @@ class ChannelCore:
             breaker.success(call)
             self.state.limits = 0
             return [Done(outcome.receipt)] * len(attempt.deliveries)
-        if outcome.reason.scope is Scope.LIMITED:
-            breaker.neutral(call)
-            self._pause(outcome, now)
-            return self._unused(attempt, outcome, 0.0)
-        if isinstance(outcome, Retry | Unknown):
-            probed = call == breaker.probe
-            breaker.failure(call, now)
-            rest = PROBE_REST * self.policy.breaker.timeout
-            return self._unused(attempt, outcome, rest) if probed else self._again(attempt, outcome)
-        return self._rejected(attempt, outcome, now)
+        match outcome.reason.scope:
+            case Scope.LIMITED:
+                breaker.neutral(call)
+                self._pause(outcome, now)
+                return self._unused(attempt, outcome, 0.0)
+            case Scope.CHANNEL:
+                breaker.trip(call, now)
+                return self._unused(attempt, outcome, self._rest)
+            case Scope.GONE:
+                breaker.disable(now)
+                return self._unused(attempt, outcome, 0.0)
+            case scope:
+                if isinstance(outcome, Rejected) or scope is Scope.MESSAGE:
+                    breaker.neutral(call)
+                    return [_dead(outcome)] * len(attempt.deliveries)
+        return self._failed(attempt, outcome, now)
 
-    def _rejected(self, attempt: Attempt, outcome: Rejected, now: float) -> list[Verdict]:
-        breaker, scope = self.state.breaker, outcome.reason.scope
-        if scope is Scope.GONE:
-            breaker.disable(now)
-            return self._unused(attempt, outcome, 0.0)
-        if scope is Scope.CHANNEL:
-            breaker.trip(attempt.rows, now)
-            return self._unused(attempt, outcome, PROBE_REST * self.policy.breaker.timeout)
-        breaker.neutral(attempt.rows)
-        return [_dead(outcome)] * len(attempt.deliveries)
+    def _failed(self, attempt: Attempt, outcome: Retry | Unknown, now: float) -> list[Verdict]:
+        """Judge an attempt that failed and whose like may work; a probe's failure uses up no attempt."""
+        probed = attempt.rows == self.state.breaker.probe
+        self.state.breaker.failure(attempt.rows, now)
+        return self._unused(attempt, outcome, self._rest) if probed else self._again(attempt, outcome)
+
+    @property
+    def _rest(self) -> float:
+        return PROBE_REST * self.policy.breaker.timeout
 
     def _again(self, attempt: Attempt, outcome: Retry | Unknown) -> list[Verdict]:
         dice = self._dice()  # one throw for the whole batch, so that it comes back together
@@ -306,7 +317,8 @@ class ChannelCore:
         if (due := self._batcher.next_due()) is not None:
             times.append(due)
         if self._ready:
-            times.append(now + self._gate(now))
+            if wait := self._gate(now):  # without a wait, what is under way has to end first
+                times.append(now + wait)
             if self._limited_since is None and self._limit(now):
                 self._limited_since = now
         if not self.state.diverted:
