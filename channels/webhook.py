@@ -139,8 +139,9 @@ def _content(message: FormattedMessage) -> Any:
         return message.content
     if not message.events:
         at = datetime.now(UTC)
-        return {"type": "message", "timestamp": at, "data": {"text": message.content}}
+        return {"type": "knell.message", "timestamp": at, "data": {"text": message.content}}
     last = message.events[-1]
     if len(message.events) > 1:
-        return {"type": "batch", "timestamp": last.timestamp, "data": {"events": message.events}}
+        data = {"count": len(message.events), "events": message.events}
+        return {"type": "knell.batch", "timestamp": last.timestamp, "data": data}
     return {"type": last.event_type, "timestamp": last.timestamp, "data": last}

@@ -169,9 +169,9 @@ def test_batch_of_text_holds_all_events(attempt: Attempt) -> None:
     message = FormattedMessage(format=MessageFormat.TEXT, content="nightly", events=(EVENT, EVENT))
     _, (request,) = attempt(make, message, (200, "ok"))
     assert json.loads(request["body"]) == {
-        "type": "batch",
+        "type": "knell.batch",
         "timestamp": "2026-01-02T03:04:05Z",
-        "data": {"events": [ENVELOPE["data"]] * 2},
+        "data": {"count": 2, "events": [ENVELOPE["data"]] * 2},
     }
 
 
@@ -179,7 +179,7 @@ def test_text_without_an_event_is_sent_as_text(attempt: Attempt) -> None:
     """A message about no event, such as a test of the channel, is wrapped too."""
     _, (request,) = attempt(make, FormattedMessage(format=MessageFormat.TEXT, content="hello"), (200, "ok"))
     body = json.loads(request["body"])
-    assert (body["type"], body["data"]) == ("message", {"text": "hello"})
+    assert (body["type"], body["data"]) == ("knell.message", {"text": "hello"})
     assert datetime.fromisoformat(body["timestamp"]).tzinfo is not None
 
 
