@@ -9,6 +9,7 @@
 | `timestamp`, `timestamp_iso` | when, for people and for machines |
 | `severity_color`, `severity_emoji`, `severity_label` | how much it matters |
 | `color`, `color_number` | the accent: severity, unless the news are good |
+| `labels` | what the facts are called: `labels.duration`, `labels.error`, `labels.source`, ... |
 | `dashboard_url`, `locale` | from the configuration |
 | `events`, `entries`, `count`, `newest_iso` | a digest: the events, and for each of them all of the above |
 """
@@ -21,7 +22,7 @@ import msgspec
 
 from knell.events import NotificationEvent, Severity
 
-from .facts import facts
+from .facts import facts, labels
 from .occasions import SEVERITY_COLORS, SEVERITY_EMOJI, SEVERITY_WORDS, as_number, color, occasion
 from .printing import lenient
 from .wording import Catalog
@@ -51,6 +52,7 @@ def variables(
         "count": len(entries),
         "newest_iso": _iso(max(map(_moment, events))) if len(events) > 1 else entries[0]["timestamp_iso"],
         "dashboard_url": dashboard_url,
+        "labels": labels(words),
         "locale": words.locale,
     }
 

@@ -14,14 +14,19 @@ _ZERO_WIDTH_SPACE = "\u200b"
 _GRAVE_ACCENT = "\u02cb"
 
 _SLACK_SPECIAL = re.compile(f"[&<>`{LINK}]")
-_MARKDOWN_SPECIAL = re.compile(rf"[\\*_~`|\[\]<{LINK}]|^[ \t{OPEN}{CLOSE}]*[#>-]", re.MULTILINE)
+_MARKS = f"[{OPEN}{CLOSE}]*"
+_MARKDOWN_SPECIAL = re.compile(
+    rf"[\\<`{LINK}]|\*[^*]*\*|_[^_]*_|~{_MARKS}~|\|{_MARKS}\||\]{_MARKS}\("
+    rf"|^[ \t{OPEN}{CLOSE}]*(?:[#>*-]{_MARKS}){{1,3}}(?:\s|\Z)",
+    re.MULTILINE,
+)
 """What a text must hold for anything in it to have an effect."""
 
 _BACKTICK_IN_FENCE = re.compile("`(?=`|$)")
 _ESCAPABLE = re.compile(r"\\(?=[!-/:-@\[-`{-~]|$)")
 _CLOSING_UNDERSCORE = re.compile(r"_(?!\w)")
-_LINE_START = re.compile(r"(?m)^([ \t]*)(?=#{1,3}\s|>{1,3}\s|-#\s|[-*]\s)")
-_ANGLE = re.compile(r"<(?=[@#:]|[a-z]{1,10}:|/[^>\n]{1,100}:\d)", re.IGNORECASE)
+_LINE_START = re.compile(r"(?m)^([ \t]*)(?=(?:#{1,3}|>{1,3}|-#|[-*])(?:\s|\Z))")
+_ANGLE = re.compile(r"<(?=[@#:]|[a-z]{0,10}(?::|\Z)|/[^>\n]{0,100}(?::\d|\Z))", re.IGNORECASE)
 
 
 def verbatim(text: str) -> str:
@@ -95,7 +100,7 @@ def _markdown(found: list[Part]) -> str:
     written: list[str] = []
     code = _Code()
     for part, is_data, url in found:
-        before = written[-1] if written else "\n"
+        before = written[-1] if written else ""
         if not is_data:
             code.see(part)
             written.append(part)
@@ -104,7 +109,8 @@ def _markdown(found: list[Part]) -> str:
         elif code.inside:
             written.append(code.guarded(part))
         elif not before.endswith("]("):
-            starts_line = before.rstrip(" \t")[-1:] in {"", "\n"}
+            line = "".join(written).rpartition("\n")[2]
+            starts_line = not line.strip(" \t\\#>*-")
             written.append(_markdown_escaped(part, special, starts_line=starts_line))
         elif is_web_url(part):
             written.append(_percent_encoded(part))

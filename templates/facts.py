@@ -101,6 +101,13 @@ LABELS = {
 }
 """The facts that are shown as rows, in their usual order."""
 
+_MORE_LABELS = {
+    "error": msg("Error"),
+    "reason": msg("Reason"),
+    "severity": msg("Severity"),
+    "source": msg("Source"),
+    "event": msg("Event"),
+}
 _OTHERS = frozenset({"subject", "subject_label", "error", "links"})
 
 
@@ -128,7 +135,7 @@ def facts(event: Mapping[str, Any], found: Occasion, words: Catalog, dashboard_u
         "error": _error(said, quiet=event["event_type"] in _QUIET)
         or _errors_of_tasks(known.get("tasks_failed")),
         "links": _links(event, words, dashboard_url),
-        "labels": _labels(words),
+        "labels": labels(words),
     }
     result = Facts({name: value for name, value in gathered.items() if value})
     about = next((name for name in found.about if name in result), None)
@@ -149,8 +156,9 @@ def rows(known: Facts, first: Sequence[str] = (), limit: int = 10) -> list[tuple
 
 
 @cache
-def _labels(words: Catalog) -> dict[str, str]:
-    return {name: words(label) for name, label in LABELS.items()}
+def labels(words: Catalog) -> dict[str, str]:
+    """Return what each fact is called in a language."""
+    return {name: words(label) for name, label in (LABELS | _MORE_LABELS).items()}
 
 
 def _known(metadata: Mapping[str, Json]) -> dict[str, Json]:

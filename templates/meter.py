@@ -17,7 +17,7 @@ from jinja2.exceptions import TemplateSyntaxError
 from jinja2.runtime import Context
 from jinja2.visitor import NodeVisitor
 
-from .wording import ENGLISH, Catalog
+from .wording import Catalog
 
 MAX_STEPS = 200_000
 """Syntax nodes one rendering may execute: tenths of a second; a mail digest of 100 events takes 12 %."""
@@ -42,8 +42,7 @@ class _Allowance:
         self.chars = MAX_CHARS
 
 
-_IDLE = _Allowance(ENGLISH)
-_CURRENT: ContextVar[_Allowance] = ContextVar("knell_rendering", default=_IDLE)
+_CURRENT: ContextVar[_Allowance] = ContextVar("knell_rendering")
 
 
 @contextmanager
@@ -68,10 +67,9 @@ def spend_steps(steps: int) -> None:
         TemplateRuntimeError: nothing is left.
     """
     allowance = _CURRENT.get()
-    if allowance is not _IDLE:
-        allowance.steps -= steps
-        if allowance.steps < 0:
-            raise TemplateRuntimeError(f"the template does too much: more than {MAX_STEPS} steps")
+    allowance.steps -= steps
+    if allowance.steps < 0:
+        raise TemplateRuntimeError(f"the template does too much: more than {MAX_STEPS} steps")
 
 
 def spend_chars(text: str, times: int = 1) -> str:
@@ -81,7 +79,8 @@ def spend_chars(text: str, times: int = 1) -> str:
         TemplateRuntimeError: nothing is left.
     """
     chars = len(text) * times
-    if chars > _FREE_CHARS and (allowance := _CURRENT.get()) is not _IDLE:
+    if chars > _FREE_CHARS:
+        allowance = _CURRENT.get()
         allowance.chars -= chars
         if allowance.chars < 0:
             raise TemplateRuntimeError(f"the template builds too much text: more than {MAX_CHARS} characters")

@@ -6,6 +6,7 @@ of a few characters (`*` on text, `%` formatting, `center`, `format`, ...) is no
 
 from collections.abc import Iterable
 from itertools import chain
+from types import FunctionType
 from typing import Any, cast
 
 from jinja2 import BaseLoader, StrictUndefined, Template, TemplateRuntimeError, nodes
@@ -113,8 +114,12 @@ class Sandbox(ImmutableSandboxedEnvironment):
 
     def getattr(self, obj: Any, attribute: str) -> Any:
         """Read `obj.attribute`: a key of data, one of the few methods, or a part of jinja2's own objects."""
+        data = obj
         if isinstance(obj, dict) and attribute not in _MAPPING_METHODS:
-            return self.getitem(obj, attribute)
+            try:
+                return data[attribute]
+            except KeyError:
+                return self.undefined(obj=data, name=attribute)
         if isinstance(obj, _JINJA_KINDS):
             return super().getattr(obj, attribute)
         allowed = next((names for kind, names in _METHODS.items() if isinstance(obj, kind)), frozenset[str]())
@@ -132,7 +137,9 @@ class Sandbox(ImmutableSandboxedEnvironment):
     def call(self, context: Context, obj: Any, /, *args: Any, **kwargs: Any) -> Any:
         """Call a function or macro, at a charge."""
         spend_steps(1)
-        result = super().call(context, obj, *args, **kwargs)
+        # Functions are knell's own: they take no context, and need no check.
+        own = isinstance(obj, FunctionType)
+        result = obj(*args, **kwargs) if own else super().call(context, obj, *args, **kwargs)
         return spend_chars(result) if isinstance(result, str) else result
 
     def call_binop(self, context: Context, operator: str, left: Any, right: Any) -> Any:

@@ -41,6 +41,8 @@ def unmarked(text: str) -> str:
 
 def marked(text: str) -> str:
     """Write data into the string of a JSON template."""
+    if text.isprintable() and '"' not in text and "\\" not in text:
+        return f"{OPEN}{text}{CLOSE}"
     return f"{OPEN}{_escaped(text)}{CLOSE}"
 
 
@@ -50,8 +52,6 @@ def marked_link(url: str, text: str) -> str:
 
 
 def _escaped(text: str) -> str:
-    if text.isprintable() and '"' not in text and "\\" not in text:
-        return text
     return encode_basestring(unmarked(text))[1:-1]
 
 

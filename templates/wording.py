@@ -15,6 +15,7 @@ _SECONDS_OF_MINUTE = 60
 _SECONDS_OF_HOUR = 3600
 _SECONDS_OF_DAY = 86400
 _WHOLE_SECONDS_FROM = 10
+_LONGEST_KEPT = 500
 
 
 def msg(text: str) -> str:
@@ -77,7 +78,8 @@ def fill(text: str, values: Mapping[str, str]) -> str:
     """
     if "%" not in text:
         return text
-    parts = _taken_apart(text)
+    # A template may translate what an event says: of that, nothing long is kept.
+    parts = _taken_apart(text) if len(text) <= _LONGEST_KEPT else _PLACE.split(text)
     return "".join(
         (values.get(part, "") if part else "%") if index % 2 else part or ""
         for index, part in enumerate(parts)

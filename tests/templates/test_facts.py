@@ -121,6 +121,7 @@ def test_a_reason_for_success_is_no_error(metadata: dict[str, Any]) -> None:
         ({"duration": "192"}, "3 min 12 s", "3分12秒"),
         ({"execution_time_seconds": 0.42}, "0.4 s", "0.4秒"),
         ({"execution_time": 9.96}, "10 s", "10秒"),
+        ({"elapsed": 41.6}, "42 s", "42秒"),
         ({"elapsed": 59.6}, "1 min 0 s", "1分0秒"),
         ({"duration_ms": 1500}, "1.5 s", "1.5秒"),
         ({"duration_seconds": 3600}, "1 h 0 min", "1時間0分"),

@@ -90,6 +90,8 @@ BOMBS = [
     "{% for x in range(9999) %}{% endfor %}",
     "{% for x in event.links recursive %}{{ loop(event.links) }}{% endfor %}",
     "{% for c in event.description %}{{ event.description }}{% endfor %}",
+    "{% for c in range(99) %}{{ event.description }}{% endfor %}",
+    "{{ event.title|replace('', 'x') }}",
     "x" * 300_000,
 ]
 
@@ -130,13 +132,16 @@ def test_what_a_template_may_do_it_can(engine: TemplateEngine, minimal: EventFac
         "{{ event.metadata.items()|list|length }} {{ event.metadata.get('zero', 0) }} {{ twice('x') }} "
         "{{ event.metadata.a.b.c }} {{ event.metadata.none|default('given') }} {{ event.metadata.x > 3 }} "
         "{{ event.metadata.x is defined }} {{ event.metadata.x == none }} {{ [3, 1]|sort|join('<') }} "
+        "{{ [{'a': 1}, {'a': 2}]|join('+', 'a') }} {{ 2.345|round(1) }} {{ '<'|e }} {{ none }} "
         "{% set ns = namespace(n=0) %}{% for i in range(5) %}{% set ns.n = ns.n + i %}{% endfor %}{{ ns.n }} "
         "{% trans name=event.source %}from {{ name }}, 100%{% endtrans %} "
+        "{% include ['pager/none.txt', 'pager/other.txt'] %} {{ [1, [2]] }} "
         "{% trans count=2 %}{{ count }} one{% pluralize %}{{ count }} many{% endtrans %}"
     )
+    engine.register_template("pager/other.txt", "other")
     assert _render(engine, "txt", source, minimal(metadata={"none": None})) == (
         "1, 2, 3 42 3 7.5 ab1 1, 2 N!GHTLY BU!LD true 1 0 xx \N{EN DASH} \N{EN DASH} false "
-        "false true 1<3 10 from dispatcher, 100% 2 many"
+        "false true 1<3 1+2 2.3 < \N{EN DASH} 10 from dispatcher, 100% other [1,[2]] 2 many"
     )
 
 

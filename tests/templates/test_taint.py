@@ -10,8 +10,19 @@ from hypothesis import strategies as st
 
 from knell.events import Link, NotificationEvent, seal
 from knell.templates import TemplateEngine
-from knell.templates.dialects import dialect_of, escape_markdown, markdown, mrkdwn, plain
-from knell.templates.taint import CLOSE, LINK, OMIT, OPEN, Json, marked, marked_json, parts, settle
+from knell.templates.dialects import dialect_of, escape_markdown, markdown, mrkdwn, plain, verbatim
+from knell.templates.taint import (
+    CLOSE,
+    LINK,
+    OMIT,
+    OPEN,
+    Json,
+    marked,
+    marked_json,
+    marked_link,
+    parts,
+    settle,
+)
 from knell.templates.text import clean
 
 ENGINE = TemplateEngine()
@@ -127,10 +138,12 @@ def test_discord_reads_what_was_written(text: str, before: str, after: str) -> N
     )
 
 
-@given(text=texts)
-def test_nothing_in_a_discord_text_is_alive(text: str) -> None:
-    """No pair of formatting characters, no masked link, no mention, no heading without its backslash."""
-    for written in (markdown(f"{OPEN}{_bare(text)}{CLOSE}"), escape_markdown(_bare(text))):
+@given(pieces=st.lists(texts | _NASTY, min_size=1, max_size=5))
+def test_nothing_in_a_discord_text_is_alive(pieces: list[str]) -> None:
+    """No formatting, masked link, mention or heading, also where several values stand side by side."""
+    side_by_side = markdown("".join(f"{OPEN}{_bare(piece)}{CLOSE}" for piece in pieces))
+    assert _as_discord_reads(side_by_side) == "".join(clean(_bare(piece)) for piece in pieces)
+    for written in (side_by_side, escape_markdown(_bare("".join(pieces)))):
         alive = re.sub(r"\\[!-/:-@\[-`{-~]", "x", written)
         assert alive.count("*") < 2
         assert alive.count("`") < 2
@@ -286,5 +299,8 @@ def test_a_dead_link_takes_its_button_and_no_more() -> None:
 
 def test_other_kinds_get_their_data_as_it_is() -> None:
     """A provider knell knows nothing of gets every text exactly, addresses included."""
-    tree: dict[str, Any] = {"url": marked("javascript:x"), "text": [marked("<b>\u202e*x*")]}
-    assert settle(tree, dialect_of("teams")) == {"url": "javascript:x", "text": ["<b>\u202e*x*"]}
+    tree: dict[str, Any] = {"url": marked("javascript:x"), "text": [marked("<b>\u202e*x*"), "y…"]}
+    assert settle(tree, dialect_of("teams")) == {"url": "javascript:x", "text": ["<b>\u202e*x*", "y…"]}
+    assert verbatim(f"see {marked_link('https://x', 'L')}, {marked_link('https://x', '')}") == (
+        "see L: https://x, https://x"
+    )
