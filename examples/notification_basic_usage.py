@@ -1,7 +1,7 @@
 """The least it takes: start knell, tell it an event, see it delivered.
 
-Run it from anywhere: `python notification_basic_usage.py`. Nothing leaves the machine: the channel prints to the
-terminal. Put `slack: {webhook_url: ...}` in its place and the same event arrives in Slack.
+Run it from anywhere: `python notification_basic_usage.py`. Nothing leaves the machine: the channel prints to
+the terminal. Put `slack: {webhook_url: ...}` in its place and the same event arrives in Slack.
 """
 
 import tempfile
