@@ -61,7 +61,7 @@ def test_the_sdist_holds_no_link(built: tuple[Path, Path]) -> None:
 
 
 def test_an_installed_wheel_plays_the_demo(built: tuple[Path, Path], tmp_path: Path) -> None:
-    """`pip install` of the wheel in an empty environment gives a command that delivers to all five channels."""
+    """The wheel, installed in an empty environment, has a command that delivers to all five channels."""
     venv.create(tmp_path / "env", with_pip=True)
     binaries = tmp_path / "env" / "bin"
     run(str(binaries / "pip"), "install", "--quiet", str(built[0]), cwd=tmp_path)
