@@ -34,7 +34,7 @@ class Library:
 
     def names(self) -> list[str]:
         """Return every name, with its extension."""
-        return sorted(name for name in self._names.values() if self._names.get(name) == name)
+        return sorted(name for name, found in self._names.items() if name == found)
 
     def find(self, *names: str) -> str | None:
         """Return the first of some names that exists; the extension may be left out."""

@@ -179,7 +179,9 @@ def test_a_registered_template_replaces_another_at_once(
     assert engine.message("pager", [minimal()]).content == "one x"
     engine.register_template("pager/base.txt", "two {% block b %}{% endblock %}")
     assert engine.message("pager", [minimal()]).content == "two x"
-    assert {"pager/base.txt", "pager/default.txt"} <= set(engine.list_templates())
+    names = engine.list_templates()
+    assert {"pager/base.txt", "pager/default.txt", "slack/job_failed.json"} <= set(names)
+    assert names == sorted(set(names))
 
 
 def test_a_compiled_template_of_the_host_is_escaped_as_well(
@@ -420,3 +422,17 @@ def test_links_are_written_as_the_file_type_writes_them(
     assert written["md"] == "[A \\] <b> \\*c\\*](https://x.example.com/a|b?c=%281%29) J"
     assert isinstance(written["html"], dict)
     assert written["html"]["html"] == ('<a href="https://x.example.com/a|b?c=(1)">A ] &lt;b&gt; *c*</a> J')
+
+
+def test_the_examples_of_the_documentation_work(engine: TemplateEngine, rich: EventFactory) -> None:
+    """What docs/templates.md shows is what templates do."""
+    page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text(encoding="utf-8")
+    extended, optional = (part.split("```", 1)[0] for part in page.split("```jinja\n")[1:])
+    engine.register_template("slack/extended.json", extended)
+    content = engine.message("slack", [rich()], override="extended").content
+    assert isinstance(content, dict)
+    assert "```exit code 137```" in content["blocks"][1]["text"]["text"]
+    assert content["blocks"][2]["fields"][0]["text"] == "*Runner*\nrunner-3"
+    assert _content(engine, f"{{{optional}}}", rich(description="", metadata={})) == {
+        "fields": [{"name": "Status", "value": "failed"}]
+    }
