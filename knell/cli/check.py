@@ -9,6 +9,7 @@ import msgspec
 from knell.assembly import classes, model_of
 from knell.channels.registry import known_types
 from knell.cli.advice import warnings
+from knell.cli.foreground import serves
 from knell.cli.main import BAD_CONFIG
 from knell.cli.options import config_option, json_option
 from knell.cli.rendering import template_problems
@@ -77,7 +78,8 @@ def _unstartable(loaded: Loaded) -> Iterator[Problem]:
     """Return what only a start would find out."""
     config = loaded.config
     try:
-        check_address(config.http.address[0], config.http.tokens)
+        if serves(config.http):
+            check_address(config.http.address[0], config.http.tokens)
     except ConfigError as error:
         yield find(loaded.tree, ("http", "listen"))[0].at.problem(str(error))
     try:
@@ -109,10 +111,9 @@ def _echo(report: Report) -> None:
 
 
 def _as_warning(found: Problem) -> str:
-    first, _, rest = str(found).partition("\n")
-    where = f"{found.where}: "
-    marked = where + click.style("warning: ", fg="yellow") + first.removeprefix(where)
-    return "\n".join(filter(None, (marked, rest)))
+    """Return one line: nothing is wrong in it that a caret would have to show."""
+    words = ", ".join(filter(None, (found.message, found.hint)))
+    return f"{found.where}: {click.style('warning', fg='yellow')}: {words}"
 
 
 def _echo_json(report: Report) -> None:

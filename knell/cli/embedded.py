@@ -1,13 +1,12 @@
 """`knell send` without a service: a whole system for one event."""
 
-import sys
+import logging
 
 import click
 
 from knell.cli.results import PENDING, echo_json, echo_results, nobody
 from knell.errors import KnellError, StoreLocked
 from knell.events import Sealed
-from knell.log import to_stream
 from knell.manager import NotificationManager
 from knell.messages import DeliveryResult
 
@@ -25,7 +24,7 @@ def send(sealed: Sealed, config: str | None, timeout: float | None, *, as_json: 
         ConfigError: the configuration is wrong.
         KnellError: the event was not accepted.
     """
-    to_stream(sys.stderr, level="critical")  # the results say it all
+    logging.getLogger("knell").setLevel(logging.CRITICAL + 1)  # the results say it all
     manager = NotificationManager(config)
     try:
         manager.start()

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 import click
 
 from knell.errors import EventError
-from knell.events import EventType, Link, NotificationEvent, Sealed, Severity, seal
+from knell.events import Link, NotificationEvent, Sealed, Severity, seal
 from knell.ids import uuid7
 
 F = TypeVar("F", bound=Callable[..., object])
@@ -63,10 +63,18 @@ def event_from(flags: Mapping[str, Any]) -> Sealed:
 
 
 def _explained(message: str) -> str:
-    if message.startswith("event_type:"):
-        known = ", ".join(EventType)
-        return f"TYPE: expected letters, digits and _ . : -, such as {known}"
-    return message
+    """Name the flag rather than the field, and the characters rather than the pattern."""
+    field, _, why = message.partition(": ")
+    return f"{_FLAGS.get(field, f'--{field}')}: {_CHARACTERS.get(field, why)}"
+
+
+_FLAGS = {"event_type": "TYPE", "event_id": "--event-id", "metadata": "--meta", "links": "--link"}
+_CHARACTERS = {
+    "event_type": "expected letters, digits and _ . : -, 100 at most, a letter or digit first",
+    "event_id": "expected letters, digits and _ . : @ / + = -, 200 at most, a letter or digit first",
+    "source": "expected text that is not blank",
+    "title": "expected text that is not blank",
+}
 
 
 def _metadata(facts: Sequence[str]) -> dict[str, Any]:

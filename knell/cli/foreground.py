@@ -9,6 +9,8 @@ from types import FrameType
 
 import click
 
+from knell.config.load import DEFAULT, candidates
+from knell.config.schema import Http
 from knell.errors import ConfigError, KnellError
 from knell.http.server import HttpServer
 from knell.log import log
@@ -37,6 +39,7 @@ class Foreground:
     def __init__(self, config: str | None, listen: tuple[str, int] | None) -> None:
         self._orders: SimpleQueue[str] = SimpleQueue()
         self._stopping = False
+        self._config = config
         self._manager = NotificationManager(config, on_fatal=lambda _: self._orders.put(_FATAL))
         self._server = self._make_server(listen)
 
@@ -57,9 +60,8 @@ class Foreground:
         return GAVE_UP if order == _FATAL else 0
 
     def _make_server(self, listen: tuple[str, int] | None) -> HttpServer | None:
-        http = self._manager.config.http
-        switched_off = "enabled" in http.model_fields_set and not http.enabled
-        return None if switched_off and listen is None else HttpServer(self._manager, listen)
+        wanted = listen is not None or serves(self._manager.config.http)
+        return HttpServer(self._manager, listen) if wanted else None
 
     def _start(self) -> None:
         """Listen first: probes answer while the actors start, and a port in use is found before they do."""
@@ -107,4 +109,11 @@ class Foreground:
     def _announce(self) -> None:
         names = ", ".join(name for name, _ in self._manager.config.enabled_channels()) or "none"
         where = f"listens on {self._server.url}" if self._server else "runs without HTTP"
-        click.echo(f"knell {version('knell')} {where}; channels: {names}", err=True)
+        file = candidates(self._config)[0]
+        given = f"with {file}" if not file.is_absolute() or self._config else f"without a {DEFAULT}"
+        click.echo(f"knell {version('knell')} {where} {given}; channels: {names}", err=True)
+
+
+def serves(http: Http) -> bool:
+    """Whether `knell run` has an HTTP server: unless the configuration switches it off."""
+    return http.enabled or "enabled" not in http.model_fields_set

@@ -102,8 +102,8 @@ def _wrong(name: str, value: Any, expected: Any) -> Iterator[FieldError]:
     try:
         msgspec.convert(value, expected)
     except msgspec.ValidationError as error:
-        _, _, path = str(error).rpartition(" - at `$")
-        inside = path.rstrip("`") if name == "links" else ""
+        _, found, path = str(error).rpartition(" - at `$")
+        inside = path.rstrip("`") if found and name == "links" else ""
         words = _EXPECTED[f"links{inside[inside.find('.') :]}" if "." in inside else name]
         hint = (
             did_you_mean(value, map(str, Severity)) if name == "severity" and isinstance(value, str) else ""

@@ -24,7 +24,7 @@ from knell.manager import NotificationManager
 IDLE_SECONDS = 75.0
 """How long a connection may be silent before, between and in the heads of requests; nginx's default."""
 
-LINGER_SECONDS = 2.0
+LINGER_SECONDS = 1.0
 """How long the rest of a refused body is read and thrown away, so that the client gets to read why."""
 
 CLOSE_SECONDS = 2.0
@@ -146,7 +146,9 @@ class _Connection(web.RequestHandler):
         """Refuse without a word of the server's own version, and without a line in anybody's log."""
         if request.writer.output_size > 0:
             raise ConnectionError("the answer has begun already") from exc
-        response = Problem(HTTPStatus(status), message or "this is no HTTP request").response()
+        # What follows the first line is the request itself, which may hold a token.
+        why = (message or "").partition("\n")[0].rstrip(":") or "this is no HTTP request"
+        response = Problem(HTTPStatus(status), why).response()
         response.headers["Server"] = "knell"
         response.force_close()
         return response
