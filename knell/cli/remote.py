@@ -83,8 +83,8 @@ class Remote:
         try:
             head = self._headers | ({"Content-Type": "application/json"} if body else {})
             connection.request(method, self._base + path, body, head)
-            response = connection.getresponse()
-            return self._checked(response, response.read(MAX_ANSWER))
+            with connection.getresponse() as response:
+                return self._checked(response, response.read(MAX_ANSWER))
         except ValueError as error:  # a token that is no header value
             raise KnellError(f"the request cannot be written: {error}") from None
         except (OSError, HTTPException) as error:

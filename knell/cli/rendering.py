@@ -1,6 +1,6 @@
 """Every template, rendered for everything the enabled channels can get."""
 
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 from typing import get_args
 
@@ -17,6 +17,7 @@ from knell.events import EventType, NotificationEvent
 from knell.templates.engine import TemplateEngine
 
 LOCALES: tuple[str, ...] = get_args(Locale)
+_NAMED = 3
 
 
 def template_problems(loaded: Loaded, found: Classes) -> Iterator[Problem]:
@@ -42,7 +43,7 @@ def _of_channel(
     types = types_of(loaded.config, name, channel)
     wanted = sorted((types | {*map(str, EventType), CUSTOM} if ANY in types else types) - {ANY})
     made = channel(section)
-    failures: dict[tuple[str, str], list[str]] = {}
+    failures: dict[tuple[str, str], dict[str, set[str]]] = {}
     for event_type in wanted:
         override = section.template_overrides.get(event_type)
         full, bare = samples(event_type)
@@ -52,12 +53,22 @@ def _of_channel(
                 error = _failure(engine, made, channel.templates or section.type, events, locale, override)
                 if error:
                     key = (error, event_type if override else "")
-                    failures.setdefault(key, []).append(f"{event_type} in {locale}")
+                    failures.setdefault(key, {}).setdefault(event_type, set()).add(locale)
     for (error, overridden), occasions in failures.items():
         path = ("channels", name, *(("template_overrides", overridden) if overridden else ()))
         node = find(loaded.tree, path)[0]
-        when = ", ".join(dict.fromkeys(occasions))
-        yield (node.at if overridden else node.key).problem(f"{name}: template {error} ({when})")
+        when = _listed(occasions)
+        yield (node.at if overridden else node.key).problem(f"{name}: {error} ({when})")
+
+
+def _listed(occasions: Mapping[str, Collection[str]]) -> str:
+    """Name event types, each with its language where it is one alone."""
+    words = [
+        event_type if len(locales) == len(LOCALES) else f"{event_type} in {', '.join(sorted(locales))}"
+        for event_type, locales in occasions.items()
+    ]
+    more = len(words) - _NAMED
+    return ", ".join(words[:_NAMED] + ([f"and {more} more"] if more > 0 else []))
 
 
 def _failure(

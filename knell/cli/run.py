@@ -1,13 +1,12 @@
 """`knell run`: the service in the foreground."""
 
 import sys
-from typing import TextIO, cast
 
 import click
 
 from knell.cli.foreground import Foreground
 from knell.cli.options import config_option
-from knell.cli.stream import Lossy
+from knell.cli.stream import lossy
 from knell.config.schema import Http
 from knell.config.values import host_and_port
 from knell.log import to_stream
@@ -42,8 +41,7 @@ def command(
     delivered is kept and sent after the next start. SIGHUP reads the configuration again.
     """
     address = None if listen is None else _address(listen)
-    stream = cast("TextIO", Lossy(sys.stdout))
-    to_stream(stream, level=log_level, json=None if log_format is None else log_format == "json")
+    to_stream(lossy(sys.stdout), level=log_level, json=None if log_format is None else log_format == "json")
     ctx.exit(Foreground(config, address).run())
 
 

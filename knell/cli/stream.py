@@ -2,14 +2,19 @@
 
 import os
 from io import TextIOBase
-from typing import TextIO
+from typing import TextIO, cast
+
+
+def lossy(stream: TextIO) -> TextIO:
+    """Return a stream that writes to another for as long as that works.
+
+    The actors log: a closed pipe or a full disk behind stdout would crash one after the other.
+    """
+    return cast("TextIO", Lossy(stream))
 
 
 class Lossy(TextIOBase):
-    """Writes to another stream for as long as that works.
-
-    The actors log. A closed pipe or a full disk behind stdout would crash one after the other.
-    """
+    """See `lossy`, which has the type that takers of a stream want."""
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__()
