@@ -57,7 +57,9 @@ def _unreached_channels(loaded: Loaded, found: Classes) -> Iterator[Problem]:
             message = (
                 f"no event can reach {name}: no rule brings it one that it takes, and it has no defaults"
             )
-            yield _at(loaded, "channels", name).key.problem(message, "name its 'events', or it in a rule")
+            yield _at(loaded, "channels", name).key.problem(
+                message, "list its 'events', or name it in a rule"
+            )
 
 
 def _short_horizons(loaded: Loaded) -> Iterator[Problem]:
@@ -69,10 +71,10 @@ def _short_horizons(loaded: Loaded) -> Iterator[Problem]:
         seconds = _horizon(section, config)
         if seconds < HORIZON:
             names = ", ".join(common if name in common else [name])
-            lasts = f"after about {_spoken(seconds)}" if seconds else "at the first failure"
+            lasts = f"after about {_spoken(seconds)} of tries" if seconds else "at its first failure"
             yield _retry_place(loaded, name, section).key.problem(
-                f"{names}: a delivery is given up {lasts}, and lost to its receiver",
-                "with max_retries: 150 and max_delay_ms: 3600000 it outlasts a day's outage",
+                f"{names}: a delivery is given up {lasts}; a longer outage loses messages",
+                "max_retries: 150 with max_delay_ms: 3600000 outlasts a day",
             )
 
 
@@ -90,15 +92,12 @@ def _retry_place(loaded: Loaded, name: str, section: ChannelConfig) -> Node:
 
 
 def _unread(tree: Table) -> Iterator[Problem]:
-    written = [_step(tree, path) for path in _UNREAD]
-    written += [
-        child(section, key)
-        for section in entries(child(tree, "channels")).values()
-        for key in _UNREAD_BY_CHANNELS
-    ]
-    for node in written:
+    sections = entries(child(tree, "channels"))
+    paths = [*_UNREAD, *(("channels", name, key) for name in sections for key in _UNREAD_BY_CHANNELS)]
+    for path in paths:
+        node = _step(tree, path)
         if node is not None and not (isinstance(node, Items) and not node.items):
-            yield node.key.problem("this version does not act upon it")
+            yield node.key.problem(f"{'.'.join(path)} has no effect in this version")
 
 
 def _step(tree: Node, path: Iterable[str]) -> Node | None:

@@ -112,7 +112,7 @@ def _echo(report: Report) -> None:
 
 def _as_warning(found: Problem) -> str:
     """Return one line: nothing is wrong in it that a caret would have to show."""
-    words = ", ".join(filter(None, (found.message, found.hint)))
+    words = "; ".join(filter(None, (found.message, found.hint)))
     return f"{found.where}: {click.style('warning', fg='yellow')}: {words}"
 
 

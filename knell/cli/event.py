@@ -36,7 +36,7 @@ _OPTIONS: Sequence[Callable[[Any], Any]] = (
     click.option("--description", metavar="D", default="", help="What happened, at length."),
     click.option("--meta", metavar="K=V", multiple=True, help="A fact, as text; K:=JSON for anything else."),
     click.option("--link", metavar="TEXT=URL", multiple=True, help="Where to look further."),
-    click.option("--event-id", metavar="ID", help="Tells the same event, so that a repetition is none."),
+    click.option("--event-id", metavar="ID", help="Its id; a repetition with the same id is not sent twice."),
 )
 
 

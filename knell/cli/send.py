@@ -12,7 +12,7 @@ from knell.cli.results import echo_json, echo_results, nobody, results_of
 from knell.events import Sealed
 from knell.messages import DeliveryStatus
 
-POLL_SECONDS = 0.1
+POLL_SECONDS = 0.02
 """First wait between two looks at a running service; it doubles up to `POLL_MOST`."""
 
 POLL_MOST = 1.0

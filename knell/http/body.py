@@ -22,18 +22,15 @@ READ_SECONDS = 10.0
 LONGEST_INTEGER = 32
 """Digits: what is longer is no number anybody means, and costs quadratic time."""
 
-ELSEWHERE = 64 * 1024
-"""Bytes from which parsing moves off the I/O thread, which all channels share: 1 ms and more."""
-
 _SHOWN = 100
 _JSON = "application/json"
 
 
-async def read_json(request: web.Request) -> Any:
-    """Return a request's JSON.
+async def read_body(request: web.Request) -> bytes:
+    """Return a request's JSON, unread.
 
     Raises:
-        Problem: it is no JSON, too large, of another type, or does not come.
+        Problem: it is too large, of another type, or does not come.
     """
     if request.content_type != _JSON:
         raise Problem(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"send 'Content-Type: {_JSON}'", {"Accept": _JSON})
@@ -43,11 +40,10 @@ async def read_json(request: web.Request) -> Any:
         )
     try:
         async with asyncio.timeout(READ_SECONDS):
-            body = await _read(request)
+            return await _read(request)
     except TimeoutError:
         detail = f"the body did not come within {READ_SECONDS:g} seconds"
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, detail) from None
-    return await asyncio.to_thread(parse, body) if len(body) > ELSEWHERE else parse(body)
 
 
 def parse(body: bytes) -> Any:

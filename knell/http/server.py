@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import socket
 import threading
 from concurrent.futures import Future
 from functools import partial
@@ -107,8 +108,8 @@ class HttpServer:
             listener = await self._listen(runner)
         except OSError as error:
             await runner.cleanup()
-            cause = os.strerror(error.errno) if error.errno else str(error)
-            started.set_exception(KnellError(f"cannot listen on {self._host}:{self._port}: {cause}"))
+            address = f"{self._host}:{self._port}"
+            started.set_exception(KnellError(f"cannot listen on {address}: {_cause(error)}"))
             return
         started.set_result(listener.sockets[0].getsockname()[1])
         try:
@@ -152,6 +153,13 @@ class _Connection(web.RequestHandler):
         response.headers["Server"] = "knell"
         response.force_close()
         return response
+
+
+def _cause(error: OSError) -> str:
+    """Return the system's own words: asyncio's repeat the address."""
+    if error.errno and not isinstance(error, socket.gaierror):
+        return os.strerror(error.errno)
+    return error.strerror or str(error)
 
 
 def application(service: Service) -> web.Application:

@@ -122,11 +122,11 @@ ODD: list[tuple[dict[str, Any], str]] = [
             "retry_policy": {"max_retries": 3},
             "channels": {"a": CONSOLE, "b": CONSOLE},
         },
-        "a, b: a delivery is given up after about 4 seconds, and lost to its receiver",
+        "a, b: a delivery is given up after about 4 seconds of tries; a longer outage",
     ),
     (
         {"channels": {"console": {"retry": {"max_retries": 0}}}},
-        "console: a delivery is given up at the first failure",
+        "console: a delivery is given up at its first failure",
     ),
     (
         {"channels": {"console": {"retry_config": {"max_retries": 100, "max_delay_ms": 60_000}}}},
@@ -136,10 +136,10 @@ ODD: list[tuple[dict[str, Any], str]] = [
         {"channels": {"console": {"retry_config": {"max_retries": 30, "max_delay_ms": 3_600_000}}}},
         "console: a delivery is given up after about 10 hours",
     ),
-    ({"sources": [{"type": "github"}]}, "this version does not act upon it"),
-    ({"dedup": {"key": ["title"]}}, "this version does not act upon it"),
-    ({"security": {"redact": ["email"]}}, "this version does not act upon it"),
-    ({"channels": {"console": {"expire_after_seconds": 5}}}, "this version does not act upon it"),
+    ({"sources": [{"type": "github"}]}, "has no effect in this version"),
+    ({"dedup": {"key": ["title"]}}, "has no effect in this version"),
+    ({"security": {"redact": ["email"]}}, "has no effect in this version"),
+    ({"channels": {"console": {"expire_after_seconds": 5}}}, "has no effect in this version"),
     ({"channels": {"console": {"events": ["*", "job_faild"]}}}, "did you mean 'job_failed'?"),
     (
         {"channels": {"console": {}, "slack": {"enabled": False, "webhook_url": "${SLACK_X}"}}},

@@ -74,7 +74,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     def run(*, started: bool = True, source: Any = None, **config: Any) -> Served:
         store = tmp_path / "knell.db"
         settings = {
-            "channels": {"console": {"enabled": True}},
+            "channels": {"console": {"events": ["pr_created"]}},
             "store": {"url": f"sqlite:///{store}"},
             **config,
         }
@@ -98,7 +98,7 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Served]]:
 
 @pytest.fixture
 def served(make: Callable[..., Served]) -> Served:
-    """A served system whose one channel is the console."""
+    """A served system whose one channel, the console, does not get the event of the tests."""
     return make()
 
 

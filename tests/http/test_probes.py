@@ -56,11 +56,11 @@ def test_readiness_is_about_taking_events(served: Any, actor: str, status: int) 
 
 def test_metrics_are_prometheus_text(served: Any, event: dict[str, Any]) -> None:
     """What was accepted is counted."""
-    served.post(event)
+    served.post({**event, "event_type": "pr_created"})
     reply = served.ask("GET", "/metrics")
     assert reply.headers["Content-Type"].startswith("text/plain; version=0.0.4")
     families = {family.name: family for family in metrics(reply.body.decode())}
-    accepted = {"event_type": "job_failed", "result": "accepted"}
+    accepted = {"event_type": "pr_created", "result": "accepted"}
     assert [s.value for s in families["knell_events"].samples if s.labels == accepted] == [1.0]
 
 

@@ -35,6 +35,17 @@ def test_a_port_in_use_is_an_error_in_plain_words(make: Callable[..., Any], tmp_
     assert first.ask("GET", "/livez").status == 200
 
 
+def test_a_host_that_is_none_is_an_error_in_plain_words(tmp_path: Any) -> None:
+    """The resolver's words, without a number."""
+    tokens = {"tokens": ["t"]}
+    manager = NotificationManager({"store": {"url": f"sqlite:///{tmp_path}/k.db"}, "http": tokens})
+    try:
+        with pytest.raises(KnellError, match=r"cannot listen on no host\.invalid:0: [A-Z][a-z ]+"):
+            HttpServer(manager, ("no host.invalid", 0)).start()
+    finally:
+        manager.system.host.io.close()
+
+
 @pytest.mark.parametrize("path", ["/livez", "/nothing", "/v1/events/x", "/metrics"])
 def test_every_answer_has_the_security_headers(served: Any, path: str) -> None:
     """And tells nobody which version of what answers."""
