@@ -2,7 +2,7 @@
 
 import socket
 import ssl
-from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection
+from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
 from typing import Any, TypeVar
 from urllib.parse import quote, urlsplit
 
@@ -75,10 +75,10 @@ class Remote:
         return self._decoded(self._request("GET", f"/v1/events/{quote(event_id)}"), DeliveryStatus)
 
     def _request(self, method: str, path: str, body: bytes | None = None, again: str = "") -> bytes:
-        connection = self._kind(self._host, self._port, timeout=self._timeout)
         try:
+            connection = self._kind(self._host, self._port, timeout=self._timeout)
             connection.connect()
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, InvalidURL) as error:
             raise KnellError(self._unreachable(error)) from None
         try:
             head = self._headers | ({"Content-Type": "application/json"} if body else {})
@@ -97,7 +97,7 @@ class Remote:
         match error:
             case ConnectionRefusedError():
                 return f"nothing listens at {self._url}; is 'knell run' running there?"
-            case socket.gaierror() | UnicodeError():
+            case socket.gaierror() | UnicodeError() | InvalidURL():
                 return f"there is no host {self._host!r}"
             case TimeoutError():
                 return f"{self._url} does not answer"

@@ -207,6 +207,27 @@ def test_the_advice_of_channels_is_passed_on(tmp_path: Path, settings: Callable[
     assert result.stdout == "config/notifications.yaml:1:12: warning: the moon is wrong\n"
 
 
+def test_a_channel_that_cannot_fit_its_messages_is_a_problem(
+    tmp_path: Path, settings: Callable[..., None]
+) -> None:
+    """Its actor would crash over every message."""
+    (tmp_path / "unfit.py").write_text(
+        "from knell.channels.base import Channel, Delivered\n"
+        "class Unfit(Channel):\n"
+        "    def fit(self, message): raise ValueError('too long')\n"
+        "    async def send(self, message): return Delivered()\n"
+    )
+    settings(channels={"mine": {"type": "unfit:Unfit", "events": ["job_failed", "pr_created"]}})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(sys, "path", [str(tmp_path), *sys.path])
+        result = check()
+    assert result.exit_code == 78
+    assert result.stdout.startswith(
+        "config/notifications.yaml:1:12: mine: cannot be fitted to the provider's limits: "
+        "ValueError('too long') (job_failed, pr_created)\n"
+    )
+
+
 def test_what_only_a_start_would_find_is_found(settings: Callable[..., None]) -> None:
     """An open door, and a store this version cannot open."""
     settings(http={"listen": "0.0.0.0:8321"}, store={"url": "postgresql://u@h/d"})

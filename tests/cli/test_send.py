@@ -1,5 +1,6 @@
 import json
 import socket
+import ssl
 import subprocess
 import threading
 from collections.abc import Callable, Generator
@@ -10,6 +11,7 @@ from typing import Any
 
 import msgspec
 import pytest
+import trustme
 from click.testing import CliRunner, Result
 
 from knell.cli.main import cli
@@ -138,7 +140,7 @@ def test_nothing_listens(folder: Path) -> None:
 
 
 @contextmanager
-def answering(status: int, body: bytes, kind: str = "application/json") -> Generator[str]:
+def answering(status: int, body: bytes, tls: ssl.SSLContext | None = None) -> Generator[str]:
     """A server that gives every request the same answer; status 0 closes the connection."""
 
     class Handler(BaseHTTPRequestHandler):
@@ -146,7 +148,7 @@ def answering(status: int, body: bytes, kind: str = "application/json") -> Gener
             self.rfile.read(int(self.headers["Content-Length"]))
             if status:
                 self.send_response(status)
-                self.send_header("Content-Type", kind)
+                self.send_header("Content-Type", "application/json")
                 self.end_headers()
                 self.wfile.write(body)
 
@@ -154,6 +156,8 @@ def answering(status: int, body: bytes, kind: str = "application/json") -> Gener
             """Say nothing."""
 
     with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, args=(0.01,))
         thread.start()
         try:
@@ -219,6 +223,25 @@ def test_https_to_a_plain_server_is_told() -> None:
         result = invoke("x", "--title", "x", "--url", url.replace("http", "https"))
     assert result.exit_code == 1
     assert "does not speak TLS; is it http:// instead?" in result.stderr
+
+
+def test_a_certificate_nobody_vouches_for_is_told() -> None:
+    """Nothing is sent to whoever that is."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    certificate: Any = trustme.CA().issue_cert("127.0.0.1")
+    certificate.configure_cert(context)
+    with answering(202, b"{}", context) as url:
+        result = invoke("x", "--title", "x", "--url", url.replace("http", "https"))
+    assert result.exit_code == 1
+    assert "its certificate is not trusted: " in result.stderr
+
+
+@pytest.mark.parametrize("host", ["knell.invalid", "no host", "a..b"])
+def test_a_host_that_is_none_is_told(host: str) -> None:
+    """In words, without a number of the resolver's."""
+    result = invoke("x", "--title", "x", "--url", f"http://{host}")
+    assert result.exit_code == 1
+    assert result.stderr == f"Error: there is no host {host!r}\n"
 
 
 # The flags

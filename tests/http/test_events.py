@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from knell.actors.receipt import Receipt
-from knell.errors import StoreError
+from knell.errors import StoreError, SystemStopped
 from knell.events import Sealed
 from knell.http import events as module
 from knell.store.reader import SqliteReader
@@ -149,6 +149,19 @@ def test_what_is_not_accepted_may_be_tried_again(
     reply = served.post({**event, "event_id": "e1"})
     assert (reply.status, reply.headers["Retry-After"], reply.json["id"]) == (503, "2", "e1")
     assert reply.json["detail"].startswith("not known to be accepted: ")
+
+
+def test_a_fork_of_the_service_takes_nothing(
+    served: Any, event: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its actors live in another process: nobody would ever handle the event."""
+
+    def forked(_sealed: Sealed, **_: str) -> Receipt:
+        raise SystemStopped("this process is a fork")
+
+    monkeypatch.setattr(served.manager, "submit", forked)
+    reply = served.post(event)
+    assert (reply.status, reply.json["detail"]) == (503, "this process is a fork")
 
 
 def test_a_store_that_cannot_be_written_is_no_accepted_event(
