@@ -17,6 +17,7 @@ BAD_CONFIG = 78
 """EX_CONFIG of sysexits.h."""
 
 COMMANDS = {
+    "demo": "Show what knell does, on this machine alone.",
     "run": "Run the service in the foreground.",
     "send": "Send one event.",
     "check": "Find every mistake in a configuration.",
