@@ -25,14 +25,7 @@ def send(sealed: Sealed, config: str | None, timeout: float | None, *, as_json: 
         KnellError: the event was not accepted.
     """
     logging.getLogger("knell").setLevel(logging.CRITICAL + 1)  # the results say it all
-    manager = NotificationManager(config)
-    try:
-        manager.start()
-    except StoreLocked as error:
-        host, port = manager.config.http.address
-        hint = f"if that is 'knell run', send to it: --url http://{host}:{port}"
-        raise KnellError(f"{error}; {hint}") from error
-    with manager:
+    with _started(config) as manager:
         receipt = manager.submit(sealed)
         if not receipt.accepted(ACCEPT_SECONDS):
             raise KnellError(f"the event was not accepted: {receipt.refused or 'the commit takes too long'}")
@@ -50,6 +43,17 @@ def send(sealed: Sealed, config: str | None, timeout: float | None, *, as_json: 
             click.echo(receipt.id)
     _say_pending(results, manager.config.store.url)
     return waited and any(not result.success for result in results)
+
+
+def _started(config: str | None) -> NotificationManager:
+    manager = NotificationManager(config)
+    try:
+        manager.start()
+    except StoreLocked as error:
+        host, port = manager.config.http.address
+        hint = f"if that is 'knell run', send to it: --url http://{host}:{port}"
+        raise KnellError(f"{error}; {hint}") from error
+    return manager
 
 
 def _say_pending(results: list[DeliveryResult], store: str) -> None:
