@@ -119,7 +119,9 @@ class Router(Behaviour):
                 reasons=dict(decision.suppressed),
             )
         suppressed = {channel: str(reason) for channel, reason in decision.suppressed.items()}
-        return Submission(sealed, decision.routes, key or event.event_id, order_key(event), suppressed)
+        # An id holds no blank, so a sender's key never meets another event's id.
+        keys = (event.event_id, f"key {key}") if key else (event.event_id,)
+        return Submission(sealed, decision.routes, keys, order_key(event), suppressed)
 
     def _fall_back(self, fallback: Fallback) -> None:
         wanted = self._fallbacks.get(fallback.channel, ())

@@ -106,15 +106,20 @@ def seal(event: object) -> Sealed:
         raise EventError(f"metadata: nested deeper than {MAX_DEPTH}, or within itself") from None
     except Exception as error:  # noqa: BLE001 - metadata holds a host's objects: they may raise anything
         raise EventError(f"the event cannot be written as JSON: {error}") from None
-    return unseal(body)
+    return _sealed(body, body)
 
 
 def unseal(body: bytes) -> Sealed:
-    """Read an event from JSON, checked as `seal` does.
+    """Read an event that somebody else wrote as JSON, checked as `seal` does.
 
     Raises:
         EventError: the bytes are no valid event; the message names the field.
     """
+    return _sealed(body, None)
+
+
+def _sealed(body: bytes, ours: bytes | None) -> Sealed:
+    """Check the JSON of an event. `ours` is what to store, when it was written here."""
     if len(body) > MAX_EVENT_BYTES:
         raise EventError(f"event: {len(body)} bytes as JSON, the limit is {MAX_EVENT_BYTES}")
     try:
@@ -126,12 +131,13 @@ def unseal(body: bytes) -> Sealed:
     if body.count(b"{") + body.count(b"[") > MAX_DEPTH:
         _check_depth(event.metadata)
     if b"\\u0000" in body:  # NUL, or that very text
-        body = _rewritten(event)
-        event = _DECODER.decode(body)
+        ours = _rewritten(event)
+        event = _DECODER.decode(ours)
     if event.timestamp.tzinfo is not UTC:
         event = msgspec.structs.replace(event, timestamp=_in_utc(event.timestamp))
-        return Sealed(event, _ENCODER.encode(event))
-    return Sealed(event, body)
+        ours = None
+    # What others wrote may lack an id or a time: these are given once, and stored.
+    return Sealed(event, ours or _ENCODER.encode(event))
 
 
 def _as_text(value: object) -> str:

@@ -48,14 +48,14 @@ class Submission(msgspec.Struct, frozen=True):
     """An event with its routing decision, to be accepted.
 
     Attributes:
-        key: what makes it the same event again: its id, or the sender's idempotency key.
+        keys: what makes it the same event again: its id, and the sender's idempotency key if there is one.
         order_key: deliveries with the same key start in order; empty for none.
         suppressed: why other channels do not get it.
     """
 
     sealed: Sealed
     routes: tuple[Route, ...]
-    key: str
+    keys: tuple[str, ...]
     order_key: str = ""
     suppressed: dict[str, str] = {}
 

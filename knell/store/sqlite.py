@@ -24,6 +24,7 @@ _SELECT = (
     "SELECT d.id, d.seq, d.order_key, d.attempts, d.crashes, d.rule, d.progress, e.accepted "
     "FROM delivery d JOIN event e ON e.seq = d.seq "
 )
+_NO_TIME = datetime.fromtimestamp(0, UTC)
 _START = "UPDATE delivery SET state = 3, attempts = attempts + 1 WHERE id = ?"
 
 
@@ -60,15 +61,12 @@ class SqliteStore(SqliteFile):
     @guarded
     def append(self, submission: Submission, now: float) -> Accepted | Conflict:
         """Take in an event and all its deliveries."""
-        sealed = submission.sealed
-        digest = _digest(sealed.body)
-        seq = self._next_seq
-        inserted = self.db.execute(
-            "INSERT OR IGNORE INTO key VALUES (?, ?, ?, ?)", (submission.key, seq, digest, now)
-        )
-        if not inserted.rowcount:
-            return self._known(submission.key, digest)
-        event = sealed.event
+        sealed, seq = submission.sealed, self._next_seq
+        event, digest = sealed.event, _digest(sealed.event)
+        for key in submission.keys:
+            if known := self._known(key, digest):
+                return known
+        self.db.executemany("INSERT INTO key VALUES (?, ?, ?, ?)", [(key, seq, digest, now) for key in submission.keys])
         self.db.execute(
             "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)",
             (
@@ -81,8 +79,11 @@ class SqliteStore(SqliteFile):
         self._insert(seq, submission.routes, submission.order_key)
         return Accepted(seq)
 
-    def _known(self, key: str, digest: bytes) -> Accepted | Conflict:
-        seq, sha = self.db.execute("SELECT seq, sha FROM key WHERE key = ?", (key,)).fetchone()
+    def _known(self, key: str, digest: bytes) -> Accepted | Conflict | None:
+        found = self.db.execute("SELECT seq, sha FROM key WHERE key = ?", (key,)).fetchone()
+        if found is None:
+            return None
+        seq, sha = found
         return Accepted(seq, duplicate=True) if sha == digest else Conflict(key)
 
     def _insert(self, seq: int, routes: Iterable[Route], order_key: str) -> None:
@@ -346,8 +347,13 @@ def _result(row: tuple[Any, ...]) -> DeliveryResult:
     )
 
 
-def _digest(body: bytes) -> bytes:
-    return sha256(body).digest()
+def _digest(event: NotificationEvent) -> bytes:
+    """Return what makes a repetition the same event: all of it but the time.
+
+    A sender that leaves the time to us and tries again sends another one with the same id.
+    """
+    timeless = msgspec.structs.replace(event, timestamp=_NO_TIME)
+    return sha256(msgspec.json.encode(timeless, order="deterministic")).digest()
 
 
 def _packed(progress: dict[str, Any]) -> bytes | None:
