@@ -24,7 +24,7 @@ _HAZARD = re.compile(
 class ConsoleConfig(ChannelConfig):
     """The section of a console channel."""
 
-    stream: Literal["stdout", "stderr"] = "stderr"
+    stream: Literal["stdout", "stderr"] = Field("stderr", description="where it prints")
     events: Names | None = Field(["*"], description="event types it prints, '*' for all")
 
 

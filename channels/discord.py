@@ -46,9 +46,9 @@ _MARKUP = re.compile(r"https?://[^\s\\`*|\[\]<>]+|[\\`*_~|\[\]<>]|^[#>-]", re.MU
 class DiscordConfig(ChannelConfig):
     """The section of a Discord channel. A `thread_id` goes into the address, as `?thread_id=...`."""
 
-    webhook_url: SecretUrl
+    webhook_url: SecretUrl = Field(description="the address of a webhook; ?thread_id=... for a thread")
     username: str | None = Field(None, description="1 to 80 characters, without clyde and discord")
-    avatar_url: WebUrl | None = None
+    avatar_url: WebUrl | None = Field(None, description="picture beside the messages")
     rate_limit: RateLimit | None = Field(
         RateLimit(max_requests=5, window_seconds=2),
         description="5 in 2 s for a webhook (birdie0's guide to Discord webhooks); a 429 corrects it",

@@ -66,7 +66,7 @@ def _channel_in(name: str) -> type[Channel] | None:
 def _loaded(channel_type: str, load: Callable[[], object]) -> type[Channel]:
     try:
         found = load()
-    except (ImportError, AttributeError, ValueError) as error:
+    except (ImportError, AttributeError, TypeError, ValueError) as error:
         raise ChannelError(f"channel type {channel_type!r}: {error}") from error
     if inspect.isclass(found) and issubclass(found, Channel):
         return found

@@ -69,12 +69,12 @@ class SlackConfig(ChannelConfig):
     App webhooks ignore `channel`, `username` and `icon_emoji`; the old integrations' webhooks honour them.
     """
 
-    webhook_url: SecretUrl | None = None
+    webhook_url: SecretUrl | None = Field(None, description="the address of an incoming webhook")
     bot_token: SecretStr | None = Field(None, description="xoxb-..., for the Web API; needs `channel`")
     channel: str = Field("", description="#name or ID")
     username: str = Field("", description="with a bot token this needs the scope chat:write.customize")
     icon_emoji: str = Field("", pattern=r"^(:[^:\s]+:)?$", description=":name:; scope as for username")
-    api_base_url: WebUrl = "https://slack.com/api"
+    api_base_url: WebUrl = Field("https://slack.com/api", description="where the Web API is")
     rate_limit: RateLimit | None = Field(
         RateLimit(max_requests=1, window_seconds=1, burst_size=3),
         description='1/s for a channel or webhook, short bursts tolerated (docs.slack.dev, "Rate limits")',

@@ -69,11 +69,12 @@ def _listed(value: object) -> object:
 class WebhookConfig(ChannelConfig):
     """The section of a webhook channel."""
 
-    url: SecretUrl
-    method: Literal["POST", "PUT", "PATCH"] = "POST"
+    url: SecretUrl = Field(description="where every event is sent")
+    method: Literal["POST", "PUT", "PATCH"] = Field("POST", description="of every request")
     headers: dict[str, SecretStr] = Field({}, description="sent with every request; values are secret")
     signature_secret: Annotated[
-        list[Annotated[SecretStr, AfterValidator(_is_secret)]], BeforeValidator(_listed)
+        list[Annotated[SecretStr, AfterValidator(_is_secret)]],
+        BeforeValidator(_listed, json_schema_input_type=SecretStr | list[SecretStr]),
     ] = Field([], description="whsec_... or any text; several while one replaces another")
 
     @field_validator("headers")

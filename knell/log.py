@@ -6,7 +6,7 @@ commands call `to_stream`, which writes the lines themselves.
 """
 
 import logging
-import sys
+import os
 from collections.abc import Callable, MutableMapping
 from typing import Any, TextIO
 
@@ -69,7 +69,7 @@ def to_stream(stream: TextIO, *, level: str = "info", json: bool | None = None) 
         structlog.processors.JSONRenderer()
         if as_json
         else structlog.dev.ConsoleRenderer(
-            colors=stream.isatty() and sys.platform != "win32", exception_formatter=plain_traceback
+            colors=stream.isatty() and "NO_COLOR" not in os.environ, exception_formatter=plain_traceback
         )
     )
     logger = structlog.wrap_logger(
