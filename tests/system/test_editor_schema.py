@@ -8,7 +8,7 @@ import pytest
 import yaml
 from click.testing import CliRunner
 
-from knell.cli.main import main
+from knell.cli.main import cli
 
 ROOT = Path(__file__).parent.parent.parent
 
@@ -16,7 +16,7 @@ ROOT = Path(__file__).parent.parent.parent
 @pytest.fixture(scope="module")
 def schema() -> Any:
     """Return what `knell schema` prints."""
-    printed = CliRunner().invoke(main, ["schema"])
+    printed = CliRunner().invoke(cli, ["schema"])
     assert printed.exit_code == 0
     return yaml.safe_load(printed.stdout)
 
