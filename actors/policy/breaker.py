@@ -61,9 +61,9 @@ class Breaker:
                 return 0.0
             case Phase.OPEN:
                 return max(0.0, self.retry_at - now)
-            case Phase.HALF_OPEN:
-                return 0.0 if self.probe is None else math.inf
-            case Phase.DISABLED:
+            case Phase.HALF_OPEN if self.probe is None:
+                return 0.0
+            case _:
                 return math.inf
 
     def admit(self, call: Hashable, now: float) -> None:

@@ -262,14 +262,10 @@ class RestartPolicy:
 
     def _group(self, id_: str) -> list[str]:
         """Return the children that are restarted together, in start order."""
+        if self.strategy is Strategy.ONE_FOR_ONE:
+            return [id_]
         ids = list(self.children)
-        match self.strategy:
-            case Strategy.ONE_FOR_ONE:
-                return [id_]
-            case Strategy.ONE_FOR_ALL:
-                return ids
-            case Strategy.REST_FOR_ONE:
-                return ids[ids.index(id_) :]
+        return ids if self.strategy is Strategy.ONE_FOR_ALL else ids[ids.index(id_) :]
 
     def _auto_shutdown(self, ended: Child) -> list[Action]:
         if not ended.policy.significant or self.auto_shutdown is AutoShutdown.NEVER:

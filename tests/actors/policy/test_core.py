@@ -191,6 +191,14 @@ def test_draining_begins_nothing_more(make_delivery: MakeDelivery) -> None:
     assert [type(effect) for effect in effects] == [Settle]
 
 
+def test_an_illegal_input_is_refused() -> None:
+    """It is a mistake of the program, and changes nothing."""
+    core = _core(ONE)
+    with pytest.raises(AssertionError):
+        core.handle("nonsense", 0)  # type: ignore[arg-type]  # what is tested
+    assert (core.held, core.in_flight) == (frozenset(), ())
+
+
 # Batching
 
 
@@ -211,6 +219,15 @@ def test_the_wake_up_moves_to_the_next_batch(make_delivery: MakeDelivery) -> Non
     assert _woken(core.handle(Deliver((make_delivery(2, event_type="b"),)), 20)) == []
     effects = core.handle(Tick(), 40)
     assert (_sent(effects), _woken(effects)) == ([(1,)], [50])
+
+
+def test_a_wake_up_that_came_late_is_forgotten(make_delivery: MakeDelivery) -> None:
+    """Another message did its work already; the next batch gets its own."""
+    core = _core(BATCH)
+    core.handle(Deliver((make_delivery(1),)), 10)
+    effects = core.handle(Deliver((make_delivery(2),)), 50)
+    assert (_sent(effects), _woken(effects)) == ([(1, 2)], [])
+    assert _woken(core.handle(Deliver((make_delivery(3),)), 60)) == [90]
 
 
 def test_what_was_delivered_in_part_goes_alone(make_delivery: MakeDelivery) -> None:

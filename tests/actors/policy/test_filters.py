@@ -213,3 +213,9 @@ def test_opposites_are_opposites(make_event: MakeEvent, metadata: dict[str, Any]
     assert check({"not_in": [operand]}) is not check({"in": [operand]})
     assert check({"in": [operand]}) is check({"eq": operand})
     assert check({"exists": True}) is not check({"exists": False})
+
+
+def test_only_a_parsed_expression_is_compiled() -> None:
+    """Anything else is a mistake of the program."""
+    with pytest.raises(AssertionError):
+        compile_filter("severity")  # type: ignore[arg-type]  # what is tested
