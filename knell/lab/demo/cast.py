@@ -104,7 +104,7 @@ class Cast:
             "duration_seconds": 312,
             "tasks_completed": 3,
             "tasks_total": 5,
-            "error": "AssertionError: total was 1099, expected 1100\n  tests/test_rounding.py:88",
+            "error": "AssertionError: total 1099, expected 1100 (test_rounding.py:88)",
         }
         title = self._words("Nightly build of payments")
         return self._tell(EventType.JOB_FAILED, title, ALL, self._of_job(facts), severity=Severity.CRITICAL)

@@ -83,7 +83,11 @@ class Show:
         body = self._body = asyncio.create_task(self._play())
         for number in (signal.SIGINT, signal.SIGTERM):
             self._loop.add_signal_handler(number, self._end)
-        await asyncio.wait({body})
+        try:
+            await asyncio.wait({body})
+        finally:  # what was built up is taken down, whoever ends it
+            self._end()
+            await asyncio.wait({body})
         if not body.cancelled():
             return body.result()
         if self._fatal:
@@ -107,9 +111,10 @@ class Show:
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             stack.callback(tasks.create_task(self._watch.refresh(manager)).cancel)
             keyboard = not self._options.once and stack.enter_context(keys(self._press))
-            acts = self._acts = Acts(self._lab, manager, self._watch, self._words, tasks)
+            acts = Acts(self._lab, manager, self._watch, self._words, tasks)
             await self._story(acts)
             if not self._options.once:
+                self._acts = acts  # from now on: whoever breaks something meanwhile would spoil the story
                 self._watch.look(manager)
                 self._verdict()
                 self._epilogue(keyboard=keyboard)
@@ -128,7 +133,7 @@ class Show:
         pause = PAUSE_ONCE if self._options.once else PAUSE
         self._watch.reporter.began = time.monotonic()
         for number, chapter in enumerate(STORY, 1):
-            self._chapter(f"{number}/{len(STORY)}", chapter.title, chapter.text)
+            self._chapter(chapter.title, chapter.text, f"{number}/{len(STORY)}")
             if chapter.prepare:
                 chapter.prepare(self._lab)
             for scene in chapter.scenes:
@@ -148,14 +153,15 @@ class Show:
 
     # What is said
 
-    def _chapter(self, number: str, title: str, text: str) -> None:
+    def _chapter(self, title: str, text: str, number: str = "") -> None:
         title, text = self._words(title), self._words(text)
         self._terminal.chapter(number, title, text)
-        self._watch.hub.latest("chapter", {"number": number, "title": title, "text": text})
+        said = {"number": number, "title": title, "text": text, "free": self._acts is not None}
+        self._watch.hub.latest("chapter", said)
 
     def _epilogue(self, *, keyboard: bool) -> None:
         text = msg("Break something: the deliveries arrive all the same.")
-        self._chapter("", msg("The story is told, and the day goes on"), text)
+        self._chapter(msg("The story is told, and the day goes on"), text)
         self._terminal.keys({key: label for key, (_, label) in KEYS.items()} if keyboard else {}, QUIT)
 
     def _verdict(self) -> int:

@@ -1,7 +1,6 @@
 """The terminal: a heading for each chapter, a line for each thing that happens, a table at the end."""
 
-from collections.abc import Mapping
-from textwrap import wrap
+from collections.abc import Mapping, Sequence
 from typing import Protocol
 from unicodedata import east_asian_width
 
@@ -11,8 +10,11 @@ from knell.lab.demo.ledger import Ledger
 from knell.lab.demo.reporter import Line, Tone
 from knell.templates.wording import Catalog, msg
 
-WIDTH = 92
-"""Columns of running text."""
+WIDTH = 96
+"""Columns that a line may take."""
+
+NUMBER = 9
+"""Columns of a number in a table."""
 
 _COLORS = {Tone.GOOD: "32", Tone.WAIT: "33", Tone.BAD: "31", Tone.PLAIN: "36"}
 _BOLD, _DIM = "1", "2"
@@ -54,8 +56,7 @@ class Terminal:
     def chapter(self, number: str, title: str, text: str) -> None:
         """Begin a chapter."""
         self.text("\n" + self._styled(f"{number}  {title}".strip(), _BOLD))
-        for part in wrap(text, WIDTH) if text.isascii() else [text]:
-            self.text(self._styled(part, _DIM))
+        self.text(self._styled(text, _DIM))
 
     def keys(self, labels: Mapping[str, str], quit_key: str) -> None:
         """Name the keys there are; without a keyboard there is only Ctrl-C."""
@@ -74,41 +75,43 @@ class Terminal:
     def summary(self, ledger: Ledger, figures: Figures, missing: str) -> None:
         """Print what became of all events; `missing` heads the column of what has not arrived."""
         lacking = ledger.missing()
-        rows = [
-            [
+        counts = [
+            (
                 *(ledger.arrived[channel], ledger.messages[channel]),
                 *(figures.retries(channel), figures.restarts(channel)),
                 lacking[channel],
-            ]
+            )
             for channel in ALL
         ]
+        sums = tuple(sum(column) for column in zip(*counts, strict=True))
         told = self._words.fill("%(count)s events told", count=ledger.events)
-        heads = [self._words(word) for word in _HEADS] + [missing]
-        names = [told, *ALL, self._words("all")]
-        body = [[str(n) for n in row] for row in (*rows, [sum(column) for column in zip(*rows, strict=True)])]
-        first = max(_width(name) for name in names)
-        self.text("")
-        for name, cells in zip(names, [heads, *body], strict=True):
-            filled = "  ".join(
-                _right(cell, max(9, _width(head))) for cell, head in zip(cells, heads, strict=True)
-            )
-            text = f"{name}{' ' * (first - _width(name))}  {filled}"
-            self.text(self._styled(text, _BOLD) if cells is heads else text)
-        self.text("")
+        rows = [(told, [*(self._words(head) for head in _HEADS), missing])]
+        names = (*ALL, self._words("all"))
+        rows += [
+            (name, [str(count) for count in row]) for name, row in zip(names, (*counts, sums), strict=True)
+        ]
+        self._table(rows)
 
     def text(self, text: str, tone: Tone | None = None) -> None:
         """Print words."""
         self._out.write((self._styled(text, _COLORS[tone]) if tone else text) + "\n")
         self._out.flush()
 
+    def _table(self, rows: Sequence[tuple[str, Sequence[str]]]) -> None:
+        """Print rows, each a name and its numbers; the first row is the head."""
+        first = max(width(name) for name, _ in rows)
+        widths = [max(NUMBER, width(head)) for head in rows[0][1]]
+        self.text("")
+        for index, (name, cells) in enumerate(rows):
+            filled = [" " * (most - width(cell)) + cell for cell, most in zip(cells, widths, strict=True)]
+            text = "  ".join([name + " " * (first - width(name)), *filled])
+            self.text(text if index else self._styled(text, _BOLD))
+        self.text("")
+
     def _styled(self, text: str, code: str) -> str:
         return f"\033[{code}m{text}\033[0m" if self._color and text else text
 
 
-def _width(text: str) -> int:
+def width(text: str) -> int:
     """Return the columns a text takes: Chinese and Japanese characters take two."""
     return sum(2 if east_asian_width(character) in "WF" else 1 for character in text)
-
-
-def _right(text: str, width: int) -> str:
-    return " " * (width - _width(text)) + text

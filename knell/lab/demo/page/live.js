@@ -57,15 +57,16 @@ function showFigures({ actors, channels, events }) {
   ].map(([number, label]) => `${word(label)} ${number}`).join(" · ");
 }
 
-function showChapter({ number, title, text }) {
+function showChapter({ number, title, text, free }) {
+  for (const button of document.querySelectorAll("[data-act]")) button.disabled = !free;
   at("number").textContent = number;
   at("title").textContent = title;
   at("text").textContent = text;
 }
 
 function showLine({ at: seconds, tone, event, channel, text }) {
-  const log = at("log");
-  append(log, el("li", tone, el("time", "", seconds.toFixed(2)), el("b", "", channel), el("span", "", event), el("em", "", text)));
+  append(at("log"), el("div", tone,
+    el("time", "", seconds.toFixed(2)), el("b", "", channel), el("span", "", event), el("em", "", text)));
 }
 
 function begin() {
