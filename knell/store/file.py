@@ -7,6 +7,7 @@ read back at the start and anything else is refused. Ownership is a lock on a fi
 import fcntl
 import os
 import sqlite3
+import weakref
 from collections.abc import Callable
 from functools import wraps
 from pathlib import Path
@@ -50,8 +51,7 @@ class SqliteFile:
         self.path = Path(path)
         self._db: sqlite3.Connection | None = None
         self._lock: int | None = None
-        # A forked child inherits the lock with its descriptor and would keep it beyond our end.
-        os.register_at_fork(after_in_child=self._after_fork)
+        _files.add(self)
 
     @guarded
     def acquire(self) -> None:
@@ -127,7 +127,21 @@ class SqliteFile:
         os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
         self._lock = descriptor
 
-    def _after_fork(self) -> None:
+    def disown(self) -> None:
+        """Let go of lock and connection in a forked child: both are the parent's."""
         if self._lock is not None:
             os.close(self._lock)
             self._lock = self._db = None
+
+
+# Weakly: what is registered with the interpreter itself stays for ever, and a store holds cached events.
+_files: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    """A forked child inherits the locks with their descriptors, and would keep them beyond our end."""
+    for file in list(_files):
+        file.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork)

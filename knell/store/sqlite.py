@@ -66,7 +66,9 @@ class SqliteStore(SqliteFile):
         for key in submission.keys:
             if known := self._known(key, digest):
                 return known
-        self.db.executemany("INSERT INTO key VALUES (?, ?, ?, ?)", [(key, seq, digest, now) for key in submission.keys])
+        self.db.executemany(
+            "INSERT INTO key VALUES (?, ?, ?, ?)", [(key, seq, digest, now) for key in submission.keys]
+        )
         self.db.execute(
             "INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?)",
             (

@@ -295,9 +295,11 @@ def test_a_429_pauses_the_channel_for_as_long_as_it_says(make_delivery: MakeDeli
 def test_a_429_without_a_time_backs_off(make_delivery: MakeDelivery) -> None:
     """By the retry policy's bound, from one second up; a success forgets the series."""
     core = _core(ChannelPolicy(retry=RetryPolicy(initial=0.1, maximum=8.0, multiplier=4.0)))
+    limited = Retry(Reason.RATE_LIMIT)
+    outcomes: list[Outcome] = [limited, limited, limited, limited, limited, Delivered(), limited]
     waits: list[float] = []
     now = 0.0
-    for outcome in [*([Retry(Reason.RATE_LIMIT)] * 5), Delivered(), Retry(Reason.RATE_LIMIT)]:
+    for outcome in outcomes:
         core.handle(Deliver((make_delivery(len(waits) + 1),)), now)
         _end(core, outcome, now)
         waits.append(max(0.0, core.state.paused_until - now))
