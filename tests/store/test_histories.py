@@ -156,7 +156,11 @@ class Histories(RuleBasedStateMachine):
         held=st.frozensets(st.integers(1, 12), max_size=4),
     )
     def fetch(self, channel: str, limit: int, chain: int, held: frozenset[int]) -> None:
-        """A channel asks for work, and gets what the model says."""
+        """A channel asks for work."""
+        self.ask(channel, limit, chain, held)
+
+    def ask(self, channel: str, limit: int, chain: int, held: frozenset[int]) -> list[int]:
+        """Fetch, and get what the model says."""
         found = self.store.fetch(channel, limit, chain, held, self.now)
         assert [d.row for d in found] == self.model.fetch(channel, limit, chain, held, self.now)
         for delivery in found:
@@ -164,24 +168,38 @@ class Histories(RuleBasedStateMachine):
             assert (delivery.attempts, delivery.crashes) == (row.attempts, row.crashes)
             assert delivery.order_key == row.key
             self.seen[delivery.row] = delivery
+        return [delivery.row for delivery in found]
 
     @rule(
-        which=st.lists(st.integers(0, 99), min_size=1, max_size=4, unique=True), twice=st.sampled_from([1, 2])
+        channel=st.sampled_from(CHANNELS),
+        chain=st.integers(1, 3),
+        picks=st.lists(st.integers(0, 9), min_size=1, max_size=4),
+        twice=st.sampled_from([1, 2]),
     )
-    def start(self, which: list[int], twice: int) -> None:
-        """Some of what was fetched, now or earlier, is begun: one by one or as a batch."""
-        rows = sorted({list(self.seen)[n % len(self.seen)] for n in which} if self.seen else ())
-        if not rows or len({self.model.rows[row].channel for row in rows}) > 1:
-            return
+    def work(self, channel: str, chain: int, picks: list[int], twice: int) -> None:
+        """Some of what is fetched is begun, alone or as a batch; a lost answer is asked for again."""
+        found = self.ask(channel, 10, chain, frozenset())
+        if found:
+            self.start(sorted({found[pick % len(found)] for pick in picks}), twice)
+
+    @rule(picks=st.lists(st.integers(0, 99), min_size=1, max_size=3))
+    def start_late(self, picks: list[int]) -> None:
+        """What was fetched long ago is begun; much may have happened to it since."""
+        rows = sorted({list(self.seen)[pick % len(self.seen)] for pick in picks} if self.seen else ())
+        if len({self.model.rows[row].channel for row in rows}) == 1:
+            self.start(rows, 1)
+
+    def start(self, rows: list[int], times: int) -> None:
+        """Begin an attempt at these rows."""
         attempt = Attempt(tuple(self.seen[row] for row in rows))
         expected = self.model.may_start(rows)
-        again = not expected and all(
+        begun_before = all(
             self.model.rows[row].state == "sending"
             and self.model.rows[row].attempts == self.seen[row].attempts + 1
             for row in rows
         )
-        for _ in range(twice):
-            assert self.store.start(attempt) is (expected or again)
+        for _ in range(times):
+            assert self.store.start(attempt) is (expected or begun_before)
         if expected:
             self.sending.append(rows)
             for row in rows:
@@ -191,6 +209,8 @@ class Histories(RuleBasedStateMachine):
     @rule(which=st.integers(0, 99), verdict=st.sampled_from(VERDICTS))
     def settle(self, which: int, verdict: Verdict) -> None:
         """An attempt ends; its second end is nobody's."""
+        if not self.sending:
+            self.work(CHANNELS[which % 2], 2, [0, 1], 1)
         if not self.sending:
             return
         for number in self.sending.pop(which % len(self.sending)):
@@ -209,11 +229,8 @@ class Histories(RuleBasedStateMachine):
                     row.attempts -= not counted
                     self.model.put_back(number, self.now + delay)
             assert settled is not None
-            assert (settled.seq, settled.state.name.lower(), settled.attempts) == (
-                row.seq,
-                row.state,
-                row.attempts,
-            )
+            assert settled.seq == row.seq
+            assert (settled.state.name.lower(), settled.attempts) == (row.state, row.attempts)
 
     @rule(seconds=st.sampled_from([1.0, 10.0, 100.0]))
     def wait(self, seconds: float) -> None:
