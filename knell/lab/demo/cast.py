@@ -1,6 +1,6 @@
 """The events of the demo: what might happen on a day of coding jobs, and which channels each must reach."""
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import count, cycle
 from typing import Any
@@ -75,50 +75,43 @@ class Cast:
         self._words = words
         self._numbers = count(40311)
         self._jobs = count(2041)
-        self._job = next(self._jobs)
+        self._job = self._new_job()
         self._reviews = count(318)
         self._modules = cycle(_MODULES)
 
     def job_started(self) -> Tell:
         """A job begins; `job_completed` ends the same one."""
-        self._job = next(self._jobs)
-        facts = {"project": "shop-api", "task_count": 5, "branch": "feature/oauth"}
+        self._job = self._new_job()
+        facts = {"job_id": self._job, "project": "shop-api", "task_count": 5, "branch": "feature/oauth"}
         title = self._words("Add OAuth login")
-        return self._tell(EventType.JOB_STARTED, title, ("slack", "discord", "webhook"), self._of_job(facts))
+        return self._tell(EventType.JOB_STARTED, title, ("slack", "discord", "webhook"), facts)
 
     def job_completed(self) -> Tell:
         """The job that began last ends well."""
-        facts = {"duration_seconds": 742, "tasks_completed": 5, "tasks_total": 5, "branch": "feature/oauth"}
         return self._tell(
             EventType.JOB_COMPLETED,
             self._words("Add OAuth login"),
             ("slack", "email", "discord", "webhook"),
-            self._of_job(facts),
+            {"job_id": self._job, "duration_seconds": 742, "tasks_completed": 5, "tasks_total": 5},
             description=self._words("All tasks are done, and the tests are green."),
         )
 
     def job_failed(self) -> Tell:
         """A job fails, and everybody has to know."""
-        self._job = next(self._jobs)
         facts = {
+            "job_id": self._new_job(),
             "duration_seconds": 312,
             "tasks_completed": 3,
             "tasks_total": 5,
             "error": "AssertionError: total 1099, expected 1100 (test_rounding.py:88)",
         }
         title = self._words("Nightly build of payments")
-        return self._tell(EventType.JOB_FAILED, title, ALL, self._of_job(facts), severity=Severity.CRITICAL)
+        return self._tell(EventType.JOB_FAILED, title, ALL, facts, severity=Severity.CRITICAL)
 
     def hostile(self) -> Tell:
         """A job whose title is an attack on everything that shows it."""
-        self._job = next(self._jobs)
-        return self._tell(
-            EventType.JOB_FAILED,
-            HOSTILE,
-            ALL,
-            self._of_job({"duration_seconds": 4}),
-            severity=Severity.CRITICAL,
-        )
+        facts = {"job_id": self._new_job(), "duration_seconds": 4}
+        return self._tell(EventType.JOB_FAILED, HOSTILE, ALL, facts, severity=Severity.CRITICAL)
 
     def review(self) -> Tell:
         """A pull request is opened."""
@@ -186,8 +179,8 @@ class Cast:
             number=number,
         )
 
-    def _of_job(self, facts: Mapping[str, Any]) -> dict[str, Any]:
-        return {"job_id": f"job-{self._job}", **facts}
+    def _new_job(self) -> str:
+        return f"job-{next(self._jobs)}"
 
     def _tell(
         self,

@@ -32,4 +32,4 @@ def document(words: Catalog) -> tuple[str, str]:
 
 
 def _read(name: str) -> str:
-    return files("knell.lab.demo").joinpath("page", name).read_text(encoding="utf-8")
+    return files("knell.lab.demo").joinpath("assets", name).read_text(encoding="utf-8")

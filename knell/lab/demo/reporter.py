@@ -96,7 +96,7 @@ class Reporter:
                 self.say(at, Tone.BAD, text, channel=channel)
             case "restarted":
                 took = round((at - self._crashed.pop(event.actor, at)) * 1000)
-                text = self._words.fill("restarted after %(ms)s ms: same address, nothing lost", ms=took)
+                text = self._words.fill("restarted after %(ms)s ms, nothing lost", ms=took)
                 self.say(at, Tone.GOOD, text, channel=channel)
             case "degraded":
                 text = self._words("crashed too often: its supervisor lets it rest, deliveries wait on disk")

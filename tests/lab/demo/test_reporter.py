@@ -92,7 +92,7 @@ def test_crash_and_restart_are_told(desk: Desk) -> None:
     desk.reporter.actor(ActorEvent("restarted", "channels/slack"), 101.104)
     assert desk.said == [
         Line(1.0, Tone.BAD, "", "slack", "the actor crashed: RuntimeError('x')"),
-        Line(1.104, Tone.GOOD, "", "slack", "restarted after 104 ms: same address, nothing lost"),
+        Line(1.104, Tone.GOOD, "", "slack", "restarted after 104 ms, nothing lost"),
     ]
 
 

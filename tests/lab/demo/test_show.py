@@ -104,6 +104,23 @@ def test_signal_ends_it_cleanly(lab: Lab, paper: Any) -> None:
     assert paper.text.rstrip().splitlines()[-7].endswith("waiting")
 
 
+@pytest.mark.usefixtures("only_failure")
+def test_day_goes_on_and_takes_no_memory(lab: Lab, paper: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the story events go on coming, and the receivers keep only the latest messages."""
+    monkeypatch.setattr(show, "CALM_SECONDS", 0.02)
+    monkeypatch.setattr(show, "KEPT", 1)
+
+    async def interrupted() -> int:
+        playing = asyncio.create_task(play(lab, paper, Options(page=False)))
+        await paper.shows("task_failed +webhook +ok")
+        os.kill(os.getpid(), signal.SIGINT)
+        return await playing
+
+    assert asyncio.run(interrupted()) == 0
+    told = int(re.findall(r"(\d+) events told", paper.text)[-1])
+    assert len(lab.webhook.messages) < told - 1
+
+
 def test_signal_within_the_story_fails_it(lab: Lab, paper: Any) -> None:
     """A story that is broken off proves nothing: exit code 1."""
 

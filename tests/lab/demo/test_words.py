@@ -15,7 +15,7 @@ _CALLED = {"msg", "words", "_words", "fill"}
 def texts() -> set[str]:
     """Find the texts: arguments of the functions that translate, and marked words of the page."""
     found = set(
-        re.findall(r"\[\[(.+?)\]\]", FOLDER.joinpath("page", "page.html").read_text(encoding="utf-8"))
+        re.findall(r"\[\[(.+?)\]\]", FOLDER.joinpath("assets", "page.html").read_text(encoding="utf-8"))
     )
     for file in FOLDER.iterdir():
         if not file.name.endswith(".py"):
