@@ -31,6 +31,7 @@ from .io import IoFunction
 from .letters import DeadLetter
 from .mailbox import Hand, Mailbox
 from .orders import ChildEnded, Ended, Halt, Launch, Resume
+from .policy.restart import Child
 from .seam import Envelope, StopRequest
 from .spec import Spec
 
@@ -51,6 +52,7 @@ class Cell(pykka.ThreadingActor):
         handled: messages handled so far.
         up: whether an incarnation serves messages.
         cause: what it crashed with last.
+        record: what its supervisor's policy knows of it: status and restarts.
         threadless: whether it needs a new thread to start: never started, closed, or fenced.
     """
 
@@ -65,6 +67,7 @@ class Cell(pykka.ThreadingActor):
         self.handled = 0
         self.up = False
         self.cause: BaseException | None = None
+        self.record: Child | None = None
         self.threadless = True
         self.thread: threading.Thread | None = None
         self.closed = threading.Event()
@@ -73,7 +76,7 @@ class Cell(pykka.ThreadingActor):
         self._closing = threading.RLock()
         self.mailbox: Mailbox = Mailbox(spec.mailbox, self.bury)
         super().__init__()
-        _cells.add(self)
+        _cells[self.actor_urn] = self
 
     @property
     def root(self) -> "Cell":
@@ -195,6 +198,18 @@ class Cell(pykka.ThreadingActor):
 
     # For behaviours
 
+    @staticmethod
+    def behind(ref: pykka.ActorRef[Any]) -> "Cell":
+        """Return the cell behind an address.
+
+        Raises:
+            TypeError: the address is that of an ordinary pykka actor.
+        """
+        cell = _cells.get(ref.actor_urn)
+        if cell is None:
+            raise TypeError(f"{ref} is no actor of knell")
+        return cell
+
     def watch(self, watch: int, watcher: Mailbox) -> None:
         """Post one `Terminated` to the watcher when this cell is closed; at once if it is already."""
         with self._closing:
@@ -273,12 +288,12 @@ class _Forked(threading.Event):
         )
 
 
-_cells: "weakref.WeakSet[Cell]" = weakref.WeakSet()
+_cells: "weakref.WeakValueDictionary[str, Cell]" = weakref.WeakValueDictionary()
 
 
 def _after_fork() -> None:
     """Refuse everything in a forked child at once, where it would otherwise wait for ever."""
-    for cell in list(_cells):
+    for cell in list(_cells.values()):
         cell.mailbox.closed = "forked"
         cell.actor_stopped = cell.actor_ref.actor_stopped = _Forked()
 

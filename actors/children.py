@@ -8,7 +8,7 @@ from knell.log import log
 
 from .cell import Cell
 from .orders import ActorEvent, Ended, Halt, Launch
-from .policy.restart import Exit
+from .policy.restart import Child, Exit
 from .seam import Envelope
 from .spec import BRUTAL, Spec
 
@@ -28,14 +28,17 @@ class Children:
         self._host = parent.host
         self.cells = parent.children
 
-    def launch(self, spec: Spec) -> Ended | None:
-        """Start a child and wait until it is up; return how it failed if it did."""
+    def launch(self, spec: Spec, record: Child) -> Ended | None:
+        """Start a child and wait until it is up; return how it failed if it did.
+
+        `record` is where its history is kept, for those who look at the tree.
+        """
         cell = self.cells.get(spec.id)
         kind = "started" if cell is None else "restarted"
         if cell is None:
             cell = self.cells[spec.id] = Cell(spec, self._host, self._parent)
             pykka.ActorRegistry.register(cell.actor_ref)
-        cell.spec, cell.mailbox.maxsize = spec, spec.mailbox
+        cell.spec, cell.record, cell.mailbox.maxsize = spec, record, spec.mailbox
         if failed := self._await_launch(cell, cell.begin()):
             return failed
         log.info(f"actor.{kind}", actor=cell.path)

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from .mailbox import Mailbox
 
 
+_watches = itertools.count(1)
+
+
 class Fenced(Exception):  # noqa: N818 - a state
     """This incarnation was given up while it hung; nothing it does counts any more."""
 
@@ -39,6 +42,7 @@ class Context:
         self.incarnation = epoch
         self.clock = clock
         self.holding = self.leaving = False
+        self.watches: dict[int, Cell] = {}
         self._timers: list[tuple[float, int, Hashable]] = []
         self._wanted: dict[Hashable, float] = {}
         self._order = itertools.count()
@@ -88,6 +92,25 @@ class Context:
     def unhandled(self, message: object) -> None:
         """Log a message that nobody expected; it is dropped and harms nobody."""
         log.warning("actor.unhandled", actor=self.name, message_type=type(message).__name__)
+
+    def watch(self, ref: pykka.ActorRef[Any]) -> int:
+        """Ask for one `Terminated` when an actor has stopped for good; at once if it has already.
+
+        A restart is no stop. The watch ends with this incarnation: a new one watches again, if it wants to.
+
+        Raises:
+            TypeError: it is no actor of knell.
+        """
+        watch = next(_watches)
+        watched = self._live().behind(ref)
+        self.watches[watch] = watched
+        watched.watch(watch, self._cell.mailbox)
+        return watch
+
+    def unwatch(self, watch: int) -> None:
+        """Want no notice any more, not even one that is on its way."""
+        if watched := self.watches.pop(watch, None):
+            watched.unwatch(watch)
 
     def next_timer(self) -> float | None:
         """Return when the next timer is due."""

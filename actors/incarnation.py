@@ -17,7 +17,7 @@ import pykka
 
 from knell.log import log
 
-from .behaviour import Behaviour, HandledError, IoDone, Shutdown, Signal
+from .behaviour import Behaviour, HandledError, IoDone, Shutdown, Signal, Terminated
 from .context import Context
 from .mailbox import Hand, Mailbox
 from .orders import Ended, Halt, Resume
@@ -111,6 +111,9 @@ class Incarnation:
         if type(signal) is IoDone:
             self._cell.pending.pop(signal.op, None)
             behaviour.on_io(signal)
+        elif isinstance(signal, Terminated):
+            if self._context.watches.pop(signal.watch, None):
+                behaviour.on_signal(signal)
         elif type(signal) is not Resume:  # a verdict that crossed a fence
             behaviour.on_signal(signal)
 

@@ -97,7 +97,7 @@ class Supervisor(Behaviour):
         self._halt(final=False)  # what a crashed predecessor left running
         self._policy.add(spec.policy for spec in self._specs.values())
         for spec in self._specs.values():
-            if failed := self._children.launch(spec):
+            if failed := self._children.launch(spec, self._policy.children[spec.id]):
                 self._halt(final=self._is_root)
                 raise StartError(f"{spec.id} did not start: {failed.error!r}") from failed.error
             self._policy.started(spec.id, self.ctx.clock.now())
@@ -174,7 +174,7 @@ class Supervisor(Behaviour):
         child = self._policy.children.get(id_)
         if child is None or child.status is not Status.RESTARTING or child.due is not None:
             return []  # a sibling that failed before it in the same round has put it off
-        if failed := self._children.launch(self._specs[id_]):
+        if failed := self._children.launch(self._specs[id_], child):
             self._note("crashed", id_, failed.error)
             return self._policy.ended(id_, failed.how, self.ctx.clock.now())
         self._policy.started(id_, self.ctx.clock.now())
@@ -282,7 +282,7 @@ class Supervisor(Behaviour):
         self._children.halt(list(reversed(self._children.cells)), final=final, together=self._together)
 
     def _start_now(self, id_: str) -> pykka.ActorRef[Any]:
-        if failed := self._children.launch(self._specs[id_]):
+        if failed := self._children.launch(self._specs[id_], self._policy.children[id_]):
             self._policy.stopped(id_)
             self._children.halt([id_], final=True)
             raise RefusedError(id_, f"did not start: {failed.error!r}")

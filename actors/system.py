@@ -18,6 +18,7 @@ import pykka
 from prometheus_client import CollectorRegistry
 
 from knell.errors import KnellError
+from knell.events import EventType, NotificationEvent, Severity
 from knell.log import log
 
 from ..channels.base import Channel
@@ -33,9 +34,11 @@ from .context import signal
 from .control import Control
 from .host import Host
 from .io import IoLoop
+from .mail import Diverted
 from .orders import ActorEvent, Halt
 from .outbox import Outbox
 from .policy.restart import Strategy
+from .policy.routing import ABOUT, SELF
 from .router import Router
 from .spec import INFINITY, Spec
 from .supervisor import Supervisor
@@ -80,6 +83,7 @@ class System:
         self._classes = dict(classes)
         self._on_fatal = on_fatal
         self.host = Host(IoLoop(), clock or Clock(), max_zombies=config.supervision.max_zombies)
+        self._degraded: set[str] = set()
         self.telemetry = Telemetry(registry)
         self.equipment = Equipment(_engine(config), Http(config.security), self.telemetry)
         self._channels_spec = self._channels()
@@ -215,10 +219,38 @@ class System:
         return cell.actor_ref if cell else None
 
     def _observe(self, event: ActorEvent) -> None:
+        """Tell people what supervision could not mend by itself."""
+        parent, _, name = event.actor.rpartition("/")
         if event.kind == "escalated" and not event.actor:
             log.critical("system.failed", error=event.detail)
             if self._on_fatal is not None:
                 self._on_fatal(event.detail)
+        elif parent == "channels" and event.kind == "degraded":
+            self._degraded.add(name)
+            self._degrade(name, event.detail)
+        elif parent == "channels" and event.kind == "restarted" and name in self._degraded:
+            self._degraded.discard(name)
+            self._tell("outbox", Diverted(name, on=False))
+
+    def _degrade(self, name: str, why: str) -> None:
+        """A channel is down for its cool-down: tell by other channels, and let its fallback take over."""
+        self._tell(
+            "router",
+            NotificationEvent(
+                event_type=EventType.SYSTEM_ALERT,
+                source=SELF,
+                severity=Severity.CRITICAL,
+                title=f"Channel {name} crashes and was degraded",
+                description=why,
+                metadata={ABOUT: name, "status": "degraded"},
+            ),
+        )
+        if self.config.channels[name].fallback:
+            self._tell("outbox", Diverted(name, on=True))
+
+    def _tell(self, name: str, message: object) -> None:
+        if (ref := self._ref(name)) is not None and ref.is_alive():
+            ref.tell(message)
 
     def _release(self) -> None:
         if self.host.io.alive:
