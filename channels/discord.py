@@ -50,7 +50,8 @@ class DiscordConfig(ChannelConfig):
     username: str | None = Field(None, description="1 to 80 characters, without clyde and discord")
     avatar_url: WebUrl | None = Field(None, description="picture beside the messages")
     rate_limit: RateLimit | None = Field(
-        RateLimit(max_requests=5, window_seconds=2),
+        # Their window is fixed and a bucket refills inside it: 3 at once and 1/s stay below 5 in any 2 s.
+        RateLimit(max_requests=1, window_seconds=1, burst_size=3),
         description="5 in 2 s for a webhook (birdie0's guide to Discord webhooks); a 429 corrects it",
     )
 

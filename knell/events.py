@@ -7,7 +7,7 @@ the door, and returns knell's own copy with its JSON: from there on an event is 
 from datetime import UTC, datetime
 from enum import StrEnum
 from pathlib import PurePath
-from typing import Annotated, Any, cast
+from typing import TYPE_CHECKING, Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import Meta
@@ -52,6 +52,12 @@ class Severity(StrEnum):
         return _RANKS[self]
 
 
+if TYPE_CHECKING:
+    AnySeverity = Severity | Literal["info", "warning", "error", "critical"]
+else:
+    AnySeverity = Severity  # what msgspec checks; the text is accepted because it is one
+"""A severity as a sender may write it."""
+
 _RANKS = {severity: rank for rank, severity in enumerate(Severity)}
 
 _NotBlank = Annotated[str, Meta(min_length=1, pattern=r"\S")]
@@ -76,7 +82,7 @@ class NotificationEvent(msgspec.Struct, frozen=True, kw_only=True):
     source: _NotBlank
     title: _NotBlank
     description: str = ""
-    severity: Severity = Severity.INFO
+    severity: AnySeverity = Severity.INFO
     metadata: dict[str, Any] = {}
     links: list[Link] = []
     timestamp: datetime = msgspec.field(default_factory=lambda: datetime.now(UTC))

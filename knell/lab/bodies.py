@@ -15,8 +15,7 @@ def mapping(value: object) -> dict[str, Any] | None:
 
 def listing(value: object) -> list[Any] | None:
     """Return the value if it is a JSON array."""
-    # mypy knows what the cast tells pyright.
-    return cast("list[Any]", value) if isinstance(value, list) else None  # type: ignore[redundant-cast]
+    return cast("list[Any]", value) if isinstance(value, list) else None
 
 
 def json_object(body: bytes | str) -> dict[str, Any]:

@@ -15,16 +15,16 @@ ROOT = Path(__file__).parent.parent.parent
 
 @pytest.fixture(scope="module")
 def schema() -> Any:
-    """Return what `knell schema` prints."""
+    """Return a validator of what `knell schema` prints."""
     printed = CliRunner().invoke(cli, ["schema"])
     assert printed.exit_code == 0
-    return yaml.safe_load(printed.stdout)
+    return jsonschema.Draft202012Validator(yaml.safe_load(printed.stdout))
 
 
 def test_the_packaged_configuration_is_valid(schema: Any) -> None:
     """No line of the default configuration is marked as wrong."""
     config = yaml.safe_load((ROOT / "config" / "notifications.yaml").read_text(encoding="utf-8"))
-    jsonschema.Draft202012Validator(schema).validate(config)
+    schema.validate(config)
 
 
 @pytest.mark.parametrize(
@@ -38,4 +38,4 @@ def test_the_packaged_configuration_is_valid(schema: Any) -> None:
 def test_a_wrong_key_or_value_is_marked(schema: Any, section: dict[str, Any]) -> None:
     """Misspelt keys and values of the wrong kind are found, by section name and by type."""
     with pytest.raises(jsonschema.ValidationError):
-        jsonschema.Draft202012Validator(schema).validate({"channels": section})
+        schema.validate({"channels": section})
