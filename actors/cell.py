@@ -168,7 +168,7 @@ class Cell(pykka.ThreadingActor):
         if hand is None or not self.mailbox.fence(hand):
             return False
         self.up, self.threadless, self._launch = False, True, None
-        self.keep = copy.deepcopy(self.keep)
+        self.keep = {key: _detached(value) for key, value in self.keep.items()}
         if thread is not None:
             self.host.zombies.add(thread)
         self.settle(hand, tries, reason, TimeoutError(f"{self.spec.id} {reason}: outcome unknown"))
@@ -268,6 +268,14 @@ class Cell(pykka.ThreadingActor):
                     envelope.reply_to.set(None)
                 else:
                     envelope.reply_to.set_exception((type(error), error, error.__traceback__))
+
+
+def _detached(value: Any) -> Any:
+    """Copy what a given-up incarnation may still write to, as deeply as it can be copied."""
+    for copied in (copy.deepcopy, copy.copy):  # addresses and locks are shared by nature, what holds them is not
+        with suppress(TypeError):
+            return copied(value)
+    return value
 
 
 def _matters(message: object) -> bool:

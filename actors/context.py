@@ -30,7 +30,7 @@ class Context:
     """One incarnation's access to its cell. Once the incarnation is fenced, every use raises `Fenced`.
 
     Attributes:
-        incarnation: 0 for the first, rising with every restart.
+        incarnation: 1 for the first, rising with every start.
         keep: what survives a crash: small, plain values. A fenced incarnation keeps a copy nobody reads.
         clock: time and dice.
         leaving: whether the cell closes for good when this incarnation has stopped.
