@@ -272,7 +272,7 @@ class Cell(pykka.ThreadingActor):
 
 def _detached(value: Any) -> Any:
     """Copy what a given-up incarnation may still write to, as deeply as it can be copied."""
-    for copied in (copy.deepcopy, copy.copy):  # addresses and locks are shared by nature, what holds them is not
+    for copied in (copy.deepcopy, copy.copy):  # addresses and locks stay shared, their holders do not
         with suppress(TypeError):
             return copied(value)
     return value

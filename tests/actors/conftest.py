@@ -180,9 +180,10 @@ class Tree:
 
 
 @pytest.fixture
-def host() -> Iterator[Host]:
-    """The surroundings of actors, with a real clock and no jitter."""
-    host = Host(IoLoop(), replace(Clock(), dice=lambda: 0.0))
+def host(request: pytest.FixtureRequest) -> Iterator[Host]:
+    """The surroundings of actors, with a real clock and no jitter; its parameter is the limit of zombies."""
+    zombies: int = getattr(request, "param", 16)
+    host = Host(IoLoop(), replace(Clock(), dice=lambda: 0.0), max_zombies=zombies)
     yield host
     host.io.close()
 
