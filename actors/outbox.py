@@ -251,7 +251,7 @@ class Outbox(Behaviour):
             found = self._store.fetch(channel, fetch.limit, fetch.chain, fetch.held, self._now())
             if found:
                 del self._wants[channel]
-                self._later(_tell, want.reply_to, Deliver(found))
+                self._later(_tell, want.reply_to, Deliver(found, fetch.held))
         self._stirred.clear()
         due = [at for channel in self._wants if (at := self._store.next_due(channel)) is not None]
         if due:

@@ -7,12 +7,13 @@ words come from what they were doing and from the character at the place.
 from typing import Any
 
 from .problems import Problem
-from .tree import Mark, Source
+from .tree import MAX_DEPTH, Mark, Source
 
 _BEGINNING, _END = True, False
 
 _RULES = (
     # while (in PyYAML's words), complaint, where to point, what is wrong, advice
+    ("", "nesting depth", _END, f"nested deeper than {MAX_DEPTH}", ""),  # libyaml counts before we can
     ("quoted scalar", "escape", _BEGINNING, "an unknown escape in this text", "use single quotes, or \\\\"),
     ("quoted scalar", "hex", _BEGINNING, "an unknown escape in this text", "use single quotes, or \\\\"),
     ("quoted scalar", "", _BEGINNING, "this quote is never closed", ""),

@@ -74,9 +74,13 @@ class ChannelState:
 
 @dataclass(frozen=True, slots=True)
 class Deliver:
-    """The outbox hands over deliveries that may go, in order; the answer to `Fetch`."""
+    """The outbox hands over deliveries that may go, in order; the answer to `Fetch`.
+
+    `held`: what the request left out; None: nobody asked.
+    """
 
     deliveries: tuple[Delivery, ...]
+    held: frozenset[int] | None = None
 
 
 @dataclass(frozen=True, slots=True)

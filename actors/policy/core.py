@@ -87,8 +87,11 @@ class ChannelCore:
         self._effects = []
         before, why = self.state.breaker.phase, ""
         match message:
-            case Deliver(deliveries):
-                self._take(deliveries, now)
+            case Deliver(deliveries, held):
+                # An answer to an older request may lack the predecessors of what it brings: they were held
+                # when it was asked for, and are not any more. The newest request is answered too.
+                if held is None or held == self._asked:
+                    self._take(deliveries, now)
             case Attempted(attempt, outcome, elapsed):
                 why = self._ended(attempt, outcome, elapsed, now)
             case Broke(attempt, detail, elapsed):

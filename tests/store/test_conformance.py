@@ -596,7 +596,7 @@ def test_a_reader_tells_where_every_delivery_stands(place: Any, store: Store, su
     for channel in channels[1:]:
         (delivery,) = _fetch(store, channel)
         _start(store, delivery)
-    verdicts = {
+    verdicts: dict[str, Verdict] = {
         "deferred": Again(Reason.TIMEOUT, 60.0, detail="x"),
         "done": Done(),
         "dead": Dead(Reason.REFUSED, "no"),

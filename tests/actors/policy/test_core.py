@@ -121,6 +121,17 @@ def test_what_comes_twice_is_taken_once(make_delivery: MakeDelivery) -> None:
     assert _sent(_end(core, Delivered(), 1)) == [(2,)]
 
 
+def test_an_outdated_answer_is_dropped(make_delivery: MakeDelivery) -> None:
+    """It leaves out what was held when it was asked for: what it brings may stand behind what is not here."""
+    core = _core(ChannelPolicy(concurrency=1))
+    core.handle(Deliver((make_delivery(1, "job"), make_delivery(2, "job"))), 0)
+    assert core.held == {2}
+    assert _only(_end(core, Retry(Reason.RATE_LIMIT), 0), Fetch) == [Fetch(16, 1, frozenset())]
+    assert core.handle(Deliver((make_delivery(1, "job"), make_delivery(3, "job")), frozenset({2})), 0) == []
+    core.handle(Deliver((make_delivery(1, "job"), make_delivery(2, "job")), frozenset()), 0)
+    assert core.held == {1, 2}
+
+
 def test_what_goes_back_is_asked_for_anew(make_delivery: MakeDelivery) -> None:
     """The request under way leaves it out, so it would stay in the outbox until another event comes."""
     core = _core(ONE)

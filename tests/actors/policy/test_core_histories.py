@@ -361,8 +361,9 @@ class Channel(RuleBasedStateMachine):
 
     def serve(self) -> None:
         """Let the outbox answer."""
+        held = self.outbox.want.held if self.outbox.want else None
         if found := self.outbox.serve(self.now):
-            self.to_core.append(Deliver(found))
+            self.to_core.append(Deliver(found, held))
 
     def core_works(self) -> None:
         """The actor takes one message."""
