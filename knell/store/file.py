@@ -80,6 +80,8 @@ class SqliteFile:
             self._db.close()
             self._db = None
         if self._lock is not None:
+            # Unlocked, not only closed: a child forked a moment ago may hold a copy of the descriptor still.
+            fcntl.flock(self._lock, fcntl.LOCK_UN)
             os.close(self._lock)
             self._lock = None
 

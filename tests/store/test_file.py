@@ -185,22 +185,29 @@ forks = pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 
 
 @forks
-def test_a_forked_child_does_not_keep_the_lock(store: SqliteStore, path: Path) -> None:
-    """It inherits the descriptor, and would hold the store of a parent that has ended."""
+@pytest.mark.parametrize("orderly", [True, False])
+def test_a_forked_child_does_not_keep_the_lock(store: SqliteStore, path: Path, *, orderly: bool) -> None:
+    """It inherits the descriptor, and would hold the store of a parent that has closed it or has died."""
     done, finish = os.pipe()
+    ready, say_ready = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(finish)
+        os.write(say_ready, b"!")
         select.select([done], [], [], 60)  # until the parent has looked
         os._exit(0)
     try:
+        assert orderly or os.read(ready, 1) == b"!"
+        if not orderly:  # all that is left of a process that was killed
+            store.db.close()
+            store.disown()
         store.close()
         successor = SqliteStore(str(path))
         successor.open()
         successor.close()
     finally:
-        os.close(finish)
-        os.close(done)
+        for end in (finish, done, ready, say_ready):
+            os.close(end)
         assert os.waitpid(pid, 0)[1] == 0
 
 
