@@ -1,6 +1,7 @@
 """Real cells under real supervisors, and an actor that does what it is told."""
 
 import queue
+import threading
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from typing import Any
@@ -170,6 +171,18 @@ class Tree:
         while (event := self.events.get(timeout=PATIENCE)).kind != kind:
             continue
         return event
+
+    def system_message(self, name: str) -> threading.Event:
+        """Return what is set once a child has something on its system lane, from now on."""
+        mailbox, arrived = self.cell(name).mailbox, threading.Event()
+        put_system = mailbox.put_system
+
+        def put_and_say(envelope: Envelope[Any]) -> None:
+            put_system(envelope)
+            arrived.set()
+
+        mailbox.put_system = put_and_say  # type: ignore[method-assign]
+        return arrived
 
     def stop(self) -> None:
         """Stop every supervisor."""

@@ -428,8 +428,10 @@ def test_what_waits_at_a_stop_is_a_dead_letter(tree: Any, puppet: Puppets, gate:
     for number in range(5):
         ref.tell(number)
     future = ref.ask("late", block=False)
+    ordered = tree.system_message("a")
     stopper = threading.Thread(target=control.terminate_child, args=["a"])
     stopper.start()
+    assert ordered.wait(PATIENCE)
     gate.leave.set()
     stopper.join(PATIENCE)
     with pytest.raises(pykka.ActorDeadError):
@@ -441,7 +443,7 @@ def test_what_waits_at_a_stop_is_a_dead_letter(tree: Any, puppet: Puppets, gate:
 
 
 def test_an_actor_that_finishes_handles_what_waits(
-    tree: Any, story: Any, puppet: Puppets, gate: Gate, monkeypatch: pytest.MonkeyPatch
+    tree: Any, story: Any, puppet: Puppets, gate: Gate
 ) -> None:
     """Before its final stop, and it refuses what comes after the order."""
 
@@ -459,13 +461,7 @@ def test_an_actor_that_finishes_handles_what_waits(
 
     ref.tell("waits")
     future = ref.ask(refused, block=False)
-    ordered, put_system = threading.Event(), tree.cell("a").mailbox.put_system
-
-    def put_and_say(envelope: Any) -> None:
-        put_system(envelope)
-        ordered.set()
-
-    monkeypatch.setattr(tree.cell("a").mailbox, "put_system", put_and_say)
+    ordered = tree.system_message("a")
     stopper = threading.Thread(target=control.terminate_child, args=["a"])
     stopper.start()
     assert ordered.wait(PATIENCE)
