@@ -12,6 +12,8 @@ from knell.events import NotificationEvent
 settings.register_profile("knell", deadline=None)
 settings.load_profile("knell")
 
+pytest_plugins = ["tests.puppets"]
+
 MakeEvent = Callable[..., NotificationEvent]
 
 

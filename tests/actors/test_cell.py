@@ -15,10 +15,9 @@ from knell.actors.policy.restart import Backoff, Restart
 from knell.actors.seam import Envelope, StopRequest
 from knell.actors.spec import BRUTAL, Spec
 from knell.errors import SystemStopped
+from tests.puppets import PATIENCE, Gate
 
 Puppets = Callable[..., Spec]
-
-PATIENCE = 20.0
 
 
 def _crash(_puppet: Any) -> None:
@@ -46,28 +45,6 @@ class Told(Behaviour):
             return message(self)
         self.story.put((self.ctx.name, message))
         return message
-
-
-class Gate:
-    """A handler that stays in its turn until it is let go."""
-
-    def __init__(self) -> None:
-        self.entered = threading.Event()
-        self.leave = threading.Event()
-
-    def __call__(self, puppet: Any) -> str:
-        """Stay."""
-        self.entered.set()
-        assert self.leave.wait(PATIENCE)
-        return f"left in {puppet.ctx.incarnation}"
-
-
-@pytest.fixture
-def gate() -> Any:
-    """A gate that is open at the end, so that no thread stays behind."""
-    gate = Gate()
-    yield gate
-    gate.leave.set()
 
 
 # A crash

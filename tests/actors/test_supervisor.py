@@ -11,10 +11,9 @@ from knell.actors.control import Control
 from knell.actors.policy.restart import AutoShutdown, Backoff, Intensity, Restart, Strategy
 from knell.actors.spec import ACTOR_SHUTDOWN, INFINITY, Spec, SpecError, check_specs
 from knell.actors.supervisor import EscalatedError, RefusedError, StartError, Supervisor
+from tests.puppets import PATIENCE
 
 Puppets = Callable[..., Spec]
-
-PATIENCE = 20.0
 
 
 def _crash(_puppet: Any) -> None:

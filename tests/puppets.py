@@ -1,4 +1,7 @@
-"""Real cells under real supervisors, and an actor that does what it is told."""
+"""Real cells under real supervisors, an actor that does what it is told, and a gate to hold it in its turn.
+
+A plugin of the whole suite: `tests/conftest.py` loads it.
+"""
 
 import queue
 import threading
@@ -22,7 +25,7 @@ from knell.actors.seam import Envelope
 from knell.actors.spec import INFINITY, Spec
 from knell.actors.supervisor import Supervisor
 
-PATIENCE = 5.0
+PATIENCE = 20.0
 """Seconds after which a test gives up; nothing is ever waited for that long unless it is broken."""
 
 
@@ -231,3 +234,25 @@ def puppet(story: Story) -> Callable[..., Spec]:
 def puppet_class() -> type[Puppet]:
     """The puppet's class, to be derived from."""
     return Puppet
+
+
+class Gate:
+    """A handler that stays in its turn until it is let go."""
+
+    def __init__(self) -> None:
+        self.entered = threading.Event()
+        self.leave = threading.Event()
+
+    def __call__(self, puppet: Any) -> str:
+        """Stay."""
+        self.entered.set()
+        assert self.leave.wait(PATIENCE)
+        return f"left in {puppet.ctx.incarnation}"
+
+
+@pytest.fixture
+def gate() -> Iterator[Gate]:
+    """A gate that is open at the end, so that no thread stays behind."""
+    gate = Gate()
+    yield gate
+    gate.leave.set()
