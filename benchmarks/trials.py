@@ -30,17 +30,25 @@ def tell(subject: str, *, producers: int, messages: int, mailbox: int | None = N
     told: nobody but the producers competes for the interpreter.
     """
     ref = subjects.actor(subject, mailbox)
+    _burst(ref, producers, messages)  # the memory it takes is no part of what a message costs
     cpu, wall = time.process_time_ns(), time.perf_counter_ns()
     told = _produce(ref, producers, messages)
-    handled = ref.ask(None)
+    handled = [ref.ask(None)]
     cpu, wall = time.process_time_ns() - cpu, time.perf_counter_ns() - wall
-    ref = subjects.actor(subject, mailbox)
-    release = subjects.hold(ref)
-    told_busy = _produce(ref, producers, messages)
-    release()
-    assert [handled, ref.ask(None)] == [messages, messages]
+    told_busy = _burst(ref, producers, messages)
+    handled.append(ref.ask(None))
+    assert handled == [2 * messages, 3 * messages]
     figures = {"tell": told, "tell busy": told_busy, "total": cpu, "wall": wall}
     return {name: spent / messages for name, spent in figures.items()}
+
+
+def _burst(ref: pykka.ActorRef[Any], producers: int, messages: int) -> int:
+    """Tell while the actor sits in one message; return the CPU time the telling took."""
+    release = subjects.hold(ref)
+    spent = _produce(ref, producers, messages)
+    release()
+    ref.ask(None)
+    return spent
 
 
 def _produce(ref: pykka.ActorRef[Any], producers: int, messages: int) -> int:
