@@ -210,7 +210,8 @@ class Mailbox:
     def maxsize(self, maxsize: int | None) -> None:
         self._maxsize = maxsize
         self._bound = math.inf if maxsize is None else maxsize
-        self._drop_places()
+        if self._places > self._bound:
+            self._drop_places()
 
     def _drop_places(self) -> None:
         """Take away free places until there are no more than there may be."""
