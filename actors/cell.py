@@ -100,7 +100,8 @@ class Cell(pykka.ThreadingActor):
             ended = Incarnation(self, following).run()
             if isinstance(ended, Ended):
                 self._report(ended, following)
-            following = None if ended is None else self._await_verdict(following)
+            over = ended is None or (isinstance(ended, Halt) and ended.final)
+            following = None if over else self._await_verdict(following)
 
     def came_up(self) -> None:
         """Note that an incarnation serves messages now."""
@@ -130,8 +131,14 @@ class Cell(pykka.ThreadingActor):
             match envelope.message:
                 case Resume():
                     return self.mailbox.next_epoch()
+                case Halt() as halt if halt.done.is_set():
+                    continue  # carried out by giving up the thread that was to obey it
                 case Halt() as halt:
                     self.obey(halt)
+                    if (
+                        halt.final
+                    ):  # without another look: the next life may have opened the cell again already
+                        return None
                 case StopRequest():  # it is down already
                     self.answer([envelope], None)
                 case IoDone():

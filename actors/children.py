@@ -15,6 +15,9 @@ from .spec import BRUTAL, Spec
 LAST_LOOK = 0.005
 """Seconds between attempts to fence a child that is past its deadline but between two turns."""
 
+LONGEST_LOOK = 60.0
+"""Seconds between two looks at a child that may take as long as it wants."""
+
 
 class Children:
     """A supervisor's cells, on the supervisor's thread.
@@ -92,16 +95,22 @@ class Children:
 
     def _await_halt(self, cell: Cell, halt: Halt) -> None:
         was_up = cell.up
-        seconds = None if halt.until is None else max(0.0, halt.until - self._host.clock.now())
-        done = halt.done.wait(seconds)
-        while not done:
-            if cell.fence(cell.mailbox.hand, "hung"):
+        while not halt.done.wait(self._patience(cell, halt)):
+            hand = cell.mailbox.hand
+            if self._patience(cell, halt) <= LAST_LOOK and cell.fence(hand, "hung"):
                 log.warning("actor.abandoned", actor=cell.path, after_seconds=cell.spec.seconds)
                 self._finish(cell, halt)
-            done = halt.done.wait(LAST_LOOK)
         if was_up or halt.final:
             log.info("actor.stopped", actor=cell.path)
             self._host.tell(ActorEvent("stopped", cell.path))
+
+    def _patience(self, cell: Cell, halt: Halt) -> float:
+        """Return the seconds a stopping child may still take: to its deadline, or until its turn hangs."""
+        now, hand, limit = self._host.clock.now(), cell.mailbox.hand, cell.spec.hang_after
+        ends = LONGEST_LOOK if halt.until is None else halt.until - now
+        if limit is not None:
+            ends = min(ends, limit if hand is None else cell.mailbox.since + limit - now)
+        return min(max(ends, LAST_LOOK), LONGEST_LOOK)
 
     @staticmethod
     def _finish(cell: Cell, halt: Halt) -> None:
