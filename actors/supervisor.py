@@ -140,6 +140,8 @@ class Supervisor(Behaviour):
         id_, cell = report.cell.spec.id, report.cell
         if self._children.cells.get(id_) is not cell or report.epoch != cell.mailbox.epoch:
             return  # it was replaced or fenced meanwhile
+        if self._policy.children[id_].status is Status.UNDEFINED:
+            return  # it crashed on its way to a stop that somebody asked for
         if report.ended.how is Exit.CRASH:
             self._note("crashed", id_, report.ended.error)
         self._ended(id_, report.ended.how)

@@ -1,3 +1,4 @@
+import threading
 from collections.abc import Callable
 from typing import Any
 
@@ -32,3 +33,22 @@ def test_a_child_that_hangs_is_not_waited_for_to_its_deadline(tree: Any, puppet:
     assert gate.entered.wait(PATIENCE)
     control.terminate_child("a")
     assert tree.host.letters.counts() == {("a", "hung"): 1}
+
+
+def test_a_crash_on_the_way_to_a_stop_brings_nobody_back(tree: Any, puppet: Puppets, gate: Gate) -> None:
+    """Its report arrives after the order it crossed: who stopped the child wants it stopped."""
+
+    def crash(puppet: Any) -> None:
+        raise ZeroDivisionError(gate(puppet))
+
+    control = tree.start(puppet())
+    tree.ref("a").tell(crash)
+    assert gate.entered.wait(PATIENCE)
+    ordered = tree.system_message("a")
+    stopper = threading.Thread(target=control.terminate_child, args=["a"])
+    stopper.start()
+    assert ordered.wait(PATIENCE)
+    gate.leave.set()
+    stopper.join(PATIENCE)
+    assert control.count_children()["active"] == 0
+    assert not tree.ref("a").is_alive()
