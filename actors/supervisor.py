@@ -23,7 +23,11 @@ from .policy.restart import AutoShutdown, Exit, Intensity, Restart, RestartPolic
 from .spec import Spec, SpecError, check_specs
 
 DEFAULT_INTENSITY = Intensity(5, 60.0)
-"""OTP's default, 1 in 5 s, is too tight for workers that talk to a network."""
+"""OTP's default, 1 in 5 s, is too tight for workers that talk to a network.
+
+OTP's design principles ("Tuning the intensity and period") read the two numbers as a burst that is survived,
+here five crashes at once, and a rate that is borne for ever, here one crash in 12 s.
+"""
 
 
 class EscalatedError(KnellError):
@@ -99,7 +103,7 @@ class Supervisor(Behaviour):
     # Life
 
     def on_start(self) -> None:
-        """Start the children in order; if one does not come up, stop those before it and fail."""
+        """Start the children in order; if one does not come up, fail: `on_failure` stops those before it."""
         self._policy.add(spec.policy for spec in self._specs.values())
         kept = self._left_running()
         for spec in self._specs.values():
@@ -107,7 +111,6 @@ class Supervisor(Behaviour):
             if spec.id in kept:
                 self._children.cells[spec.id].record = record
             elif failed := self._children.launch(spec, record):
-                self._halt(final=self._is_root)
                 raise StartError(f"{spec.id} did not start: {failed.error!r}") from failed.error
             self._policy.started(spec.id, self.ctx.clock.now())
         self._watchdog()
