@@ -31,7 +31,7 @@ from .io import IoFunction
 from .letters import DeadLetter
 from .mailbox import Hand, Mailbox
 from .orders import ChildEnded, Ended, Halt, Launch, Resume
-from .policy.restart import Child
+from .policy.restart import Child, Exit
 from .seam import Envelope, StopRequest
 from .spec import Spec
 
@@ -100,8 +100,7 @@ class Cell(pykka.ThreadingActor):
             ended = Incarnation(self, following).run()
             if isinstance(ended, Ended):
                 self._report(ended, following)
-            over = ended is None or (isinstance(ended, Halt) and ended.final)
-            following = None if over else self._await_verdict(following)
+            following = None if ended is None else self._await_verdict(following)
 
     def came_up(self) -> None:
         """Note that an incarnation serves messages now."""
@@ -114,13 +113,13 @@ class Cell(pykka.ThreadingActor):
 
     def _report(self, ended: Ended, epoch: int) -> None:
         launch, self._launch = self._launch, None
+        if self.parent is None:
+            self.close("crashed" if ended.how is Exit.CRASH else "stopped")
         if launch is not None:
             launch.failed = ended
             launch.done.set()
         elif self.parent is not None:
             self.parent.mailbox.put_system(Envelope(ChildEnded(self, epoch, ended)))
-        elif not self.closed.is_set():
-            self.close("crashed")
 
     def _await_verdict(self, epoch: int) -> int | None:
         """Wait on the system lane alone, users stay where they are; return the next epoch, None to leave."""
@@ -135,10 +134,8 @@ class Cell(pykka.ThreadingActor):
                     continue  # carried out by giving up the thread that was to obey it
                 case Halt() as halt:
                     self.obey(halt)
-                    if (
-                        halt.final
-                    ):  # without another look: the next life may have opened the cell again already
-                        return None
+                    if halt.final:  # never look again: it may be open once more by now, for another thread
+                        break
                 case StopRequest():  # it is down already
                     self.answer([envelope], None)
                 case IoDone():

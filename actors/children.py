@@ -49,7 +49,7 @@ class Children:
         return None
 
     def _await_launch(self, cell: Cell, launch: Launch) -> Ended | None:
-        limit = cell.spec.start_timeout
+        limit = cell.spec.start_seconds
         up = launch.done.wait(limit)
         while not up:
             if cell.fence(cell.mailbox.hand, "hung"):
@@ -65,6 +65,8 @@ class Children:
         orders: list[tuple[Cell, Halt]] = []
         for id_ in ids:
             cell = self.cells[id_]
+            if cell.closed.is_set():
+                continue
             orders.append((cell, self._order(cell, final=final)))
             if not together:
                 self._await_halt(*orders.pop())
@@ -103,6 +105,9 @@ class Children:
         if was_up or halt.final:
             log.info("actor.stopped", actor=cell.path)
             self._host.tell(ActorEvent("stopped", cell.path))
+        if halt.final:  # of a supervisor that was down itself: its children wait for it to come back
+            left = [id_ for id_, child in cell.children.items() if not child.closed.is_set()]
+            Children(cell).halt(reversed(left), final=True)
 
     def _patience(self, cell: Cell, halt: Halt) -> float:
         """Return the seconds a stopping child may still take: to its deadline, or until its turn hangs."""

@@ -51,7 +51,7 @@ class Incarnation:
         self._behaviour: Behaviour | None = None
 
     def run(self) -> Ended | Halt | None:
-        """Live until something ends it; None when it was fenced and has nothing more to say."""
+        """Live until something ends it; None when it was fenced or closed and has nothing more to say."""
         self._mailbox.begin([], self._now())
         try:
             behaviour = self._cell.spec.behaviour(self._context, **self._cell.spec.args)
@@ -155,7 +155,7 @@ class Incarnation:
         if self._fenced:
             return None
         self._cell.obey(halt)
-        return halt
+        return None if halt.final else halt
 
     def _asked_to_stop(self, behaviour: Behaviour, envelope: Envelope[Any]) -> Ended | None:
         """Stop because somebody called `ref.stop()`; the parent of a permanent child restarts it."""

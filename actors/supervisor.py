@@ -19,7 +19,7 @@ from .children import Children
 from .context import Context
 from .orders import ActorEvent, ChildEnded
 from .policy import restart
-from .policy.restart import AutoShutdown, Exit, Intensity, RestartPolicy, Status, Strategy
+from .policy.restart import AutoShutdown, Exit, Intensity, Restart, RestartPolicy, Status, Strategy
 from .spec import Spec, SpecError, check_specs
 
 DEFAULT_INTENSITY = Intensity(5, 60.0)
@@ -70,7 +70,10 @@ class Supervisor(Behaviour):
         intensity: how many restarts are too many.
         auto_shutdown: whether the end of significant children ends the supervisor.
         together: stop the children all at once, where none needs another.
+        keep: let the children run on while this supervisor is restarted after a crash of its own.
     """
+
+    supervises = True
 
     def __init__(
         self,
@@ -81,23 +84,29 @@ class Supervisor(Behaviour):
         intensity: Intensity = DEFAULT_INTENSITY,
         auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
         together: bool = False,
+        keep: bool = False,
     ) -> None:
         super().__init__(ctx)
-        self._specs: dict[str, Spec] = {spec.id: spec for spec in ctx.keep.get("specs", specs)}
+        present: Sequence[Spec] = ctx.keep.get("specs", specs)
+        check_specs(present, auto_shutdown)
+        self._specs = {spec.id: spec for spec in present}
         self._policy = RestartPolicy(strategy, intensity, ctx.clock.dice, auto_shutdown)
         self._auto_shutdown = auto_shutdown
         self._together = together
+        self._keep = keep
         self._children = Children(ctx.cell)
 
     # Life
 
     def on_start(self) -> None:
         """Start the children in order; if one does not come up, stop those before it and fail."""
-        check_specs(tuple(self._specs.values()), self._auto_shutdown)
-        self._halt(final=False)  # what a crashed predecessor left running
         self._policy.add(spec.policy for spec in self._specs.values())
+        kept = self._left_running()
         for spec in self._specs.values():
-            if failed := self._children.launch(spec, self._policy.children[spec.id]):
+            record = self._policy.children[spec.id]
+            if spec.id in kept:
+                self._children.cells[spec.id].record = record
+            elif failed := self._children.launch(spec, record):
                 self._halt(final=self._is_root)
                 raise StartError(f"{spec.id} did not start: {failed.error!r}") from failed.error
             self._policy.started(spec.id, self.ctx.clock.now())
@@ -105,13 +114,14 @@ class Supervisor(Behaviour):
 
     def on_stop(self) -> None:
         """Stop the children in reverse order; for good, unless this supervisor comes back."""
-        self._halt(final=self.ctx.leaving)
+        self._halt(final=self.ctx.leaving or self._is_root)
 
     def on_failure(self, error: BaseException) -> None:
-        """Stop the children; those of a supervisor that may be restarted keep their addresses."""
+        """Stop the children, unless they are kept; where this supervisor may come back, for now only."""
         log.error("supervisor.escalated", actor=self.ctx.cell.path or self.ctx.name, error=str(error))
         self.ctx.cell.host.tell(ActorEvent("escalated", self.ctx.cell.path, str(error)))
-        self._halt(final=self._is_root)
+        if self._is_root or not self._keep:
+            self._halt(final=self._is_root)
 
     def on_signal(self, signal: Signal) -> None:
         """Take a child's report, or a timer."""
@@ -211,12 +221,17 @@ class Supervisor(Behaviour):
     # Requests
 
     def _start_child(self, spec: Spec) -> pykka.ActorRef[Any]:
-        if cell := self._children.cells.get(spec.id):
-            raise RefusedError(spec.id, "already_present" if cell.closed.is_set() else "already_started")
+        if known := self._policy.children.get(spec.id):
+            running = known.status is Status.RUNNING
+            raise RefusedError(spec.id, "already_started" if running else "already_present")
         check_specs((*self._specs.values(), spec), self._auto_shutdown)
         self._specs[spec.id] = spec
         self._policy.add([spec.policy])
-        return self._start_now(spec.id)
+        try:
+            return self._start_now(spec.id)
+        except RefusedError:
+            self._forget(spec.id)
+            raise
 
     def _restart_child(self, id_: str) -> pykka.ActorRef[Any]:
         self._require_down(id_)
@@ -224,8 +239,11 @@ class Supervisor(Behaviour):
 
     def _terminate_child(self, id_: str) -> None:
         self._require_known(id_)
-        self._policy.stopped(id_)
-        self._children.halt([id_], final=True)
+        if self._specs[id_].restart is Restart.TEMPORARY:
+            self._forget(id_)
+        else:
+            self._policy.stopped(id_)
+            self._children.halt([id_], final=True)
 
     def _delete_child(self, id_: str) -> None:
         self._require_down(id_)
@@ -256,7 +274,7 @@ class Supervisor(Behaviour):
                 child.status,
                 None if cells[id_].closed.is_set() else cells[id_].actor_ref,
                 child.restarts,
-                self._specs[id_].behaviour is Supervisor,
+                self._specs[id_].supervises,
             )
             for id_, child in self._policy.children.items()
         ]
@@ -282,6 +300,15 @@ class Supervisor(Behaviour):
 
     def _halt(self, *, final: bool) -> None:
         self._children.halt(list(reversed(self._children.cells)), final=final, together=self._together)
+
+    def _left_running(self) -> set[str]:
+        """Return the children that a crashed predecessor left running and that are kept; stop the others."""
+        cells = self._children.cells
+        kept = {
+            id_ for id_, cell in cells.items() if self._keep and cell.up and cell.spec == self._specs.get(id_)
+        }
+        self._children.halt([id_ for id_ in reversed(cells) if id_ not in kept], final=False)
+        return kept
 
     def _start_now(self, id_: str) -> pykka.ActorRef[Any]:
         if failed := self._children.launch(self._specs[id_], self._policy.children[id_]):

@@ -40,7 +40,7 @@ from .outbox import Outbox
 from .policy.restart import Strategy
 from .policy.routing import ABOUT, SELF
 from .router import Router
-from .spec import INFINITY, Spec
+from .spec import Spec
 from .supervisor import Supervisor
 from .telemetry import Telemetry
 
@@ -101,7 +101,7 @@ class System:
             "strategy": Strategy(supervision.strategy),
             "intensity": translate.intensity(self.config),
         }
-        return Spec("root", Supervisor, args, shutdown=INFINITY, start_timeout=None)
+        return Spec("root", Supervisor, args)
 
     def _pipeline(self) -> tuple[Spec, ...]:
         """The root's children, in start order."""
@@ -113,7 +113,7 @@ class System:
 
     def _channels(self) -> Spec:
         args = {"specs": self._channel_specs(), "together": True}
-        return Spec("channels", Supervisor, args, shutdown=INFINITY, start_timeout=None)
+        return Spec("channels", Supervisor, args)
 
     def _channel_specs(self) -> tuple[Spec, ...]:
         """The channel supervisor's children: one for every enabled section."""

@@ -13,7 +13,7 @@ from knell.actors.cell import ForkedError
 from knell.actors.context import Context, Fenced
 from knell.actors.policy.restart import Backoff, Restart
 from knell.actors.seam import Envelope, StopRequest
-from knell.actors.spec import BRUTAL, Spec
+from knell.actors.spec import Spec
 from knell.errors import SystemStopped
 from tests.puppets import PATIENCE, Gate
 
@@ -449,19 +449,8 @@ def test_an_actor_that_finishes_handles_what_waits(
     assert (tree.letter().message, tree.host.letters.counts()) == ("late", {("a", "stopped"): 1})
 
 
-def test_a_brutal_stop_calls_no_hook(tree: Any, story: Any, puppet: Puppets, gate: Gate) -> None:
-    """A handler in the middle of something is given up at once."""
-    control = tree.start(puppet(shutdown=BRUTAL))
-    tree.ref("a").tell(gate)
-    assert gate.entered.wait(PATIENCE)
-    control.terminate_child("a")
-    assert story.rest() == [("a", "start", 1)]
-    assert tree.letter().message is gate
-    gate.leave.set()
-
-
-def test_a_stop_does_not_wait_for_the_stubborn(tree: Any, puppet: Puppets, gate: Gate) -> None:
-    """Past its deadline an actor is given up, and its message is a dead letter."""
+def test_an_actor_given_up_at_its_stop_can_be_started_again(tree: Any, puppet: Puppets, gate: Gate) -> None:
+    """By another thread, whatever becomes of the one that was too late."""
     control = tree.start(puppet(shutdown=0.05))
     tree.ref("a").tell(gate)
     assert gate.entered.wait(PATIENCE)
