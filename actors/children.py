@@ -52,7 +52,10 @@ class Children:
         limit = cell.spec.start_seconds
         up = launch.done.wait(limit)
         while not up:
-            if cell.fence(cell.mailbox.hand, "hung"):
+            hand = cell.mailbox.hand
+            if launch.done.is_set():  # at the last moment: the turn in hand may be a user's already
+                break
+            if cell.fence(hand, "hung"):
                 return Ended(Exit.CRASH, TimeoutError(f"on_start took more than {limit:g} s"))
             up = launch.done.wait(LAST_LOOK)
         return launch.failed

@@ -143,9 +143,11 @@ class Supervisor(Behaviour):
         if not isinstance(message, Request):
             return super().on_receive(message)
         try:
-            return getattr(self, f"_{message.name}")(*message.args)
+            answer = getattr(self, f"_{message.name}")(*message.args)
         except (SpecError, RefusedError) as error:
-            return error
+            answer = error
+        self._check_zombies()  # one that did not stop in time may have been one too many
+        return answer
 
     # What the policy decides
 
@@ -160,6 +162,7 @@ class Supervisor(Behaviour):
         self._ended(id_, report.ended.how)
 
     def _ended(self, id_: str, how: Exit) -> None:
+        self._check_zombies()
         self._carry_out(self._policy.ended(id_, how, self.ctx.clock.now()))
         child = self._policy.children.get(id_)
         if child is not None and child.status is Status.UNDEFINED:  # transient, and its work is done
@@ -191,6 +194,7 @@ class Supervisor(Behaviour):
             return []  # a sibling that failed before it in the same round has put it off
         if failed := self._children.launch(self._specs[id_], child):
             self._note("crashed", id_, failed.error)
+            self._check_zombies()
             return self._policy.ended(id_, failed.how, self.ctx.clock.now())
         self._policy.started(id_, self.ctx.clock.now())
         return []
@@ -209,17 +213,21 @@ class Supervisor(Behaviour):
             self.ctx.wake_at("watchdog", min(limits))
 
     def _look_for_hung(self) -> None:
-        now, host = self.ctx.clock.now(), self.ctx.cell.host
+        now = self.ctx.clock.now()
         for id_, cell in list(self._children.cells.items()):
             hand, limit = cell.mailbox.hand, cell.spec.hang_after
             if limit is None or hand is None or now - cell.mailbox.since < limit:
                 continue
             if cell.fence(hand, "hung"):
                 self._note("hung", id_, TimeoutError(f"one message took more than {limit:g} s"))
-                if (zombies := host.living_zombies()) > host.max_zombies:
-                    raise EscalatedError(f"{zombies} hung threads, more than {host.max_zombies}")
                 self._ended(id_, Exit.CRASH)
         self._watchdog()
+
+    def _check_zombies(self) -> None:
+        """Give up when too many threads hang; the supervisors above, told of that crash, give up as well."""
+        host = self.ctx.cell.host
+        if (zombies := host.living_zombies()) > host.max_zombies:
+            raise EscalatedError(f"{zombies} hung threads, more than {host.max_zombies}")
 
     # Requests
 

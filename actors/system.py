@@ -11,6 +11,7 @@ Start is from top to bottom and stop the reverse: nothing is accepted that could
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -249,8 +250,9 @@ class System:
             self._tell("outbox", Diverted(name, on=True))
 
     def _tell(self, name: str, message: object) -> None:
-        if (ref := self._ref(name)) is not None and ref.is_alive():
-            ref.tell(message)
+        if (ref := self._ref(name)) is not None:
+            with suppress(pykka.ActorDeadError):
+                ref.tell(message)
 
     def _release(self) -> None:
         if self.host.io.alive:

@@ -103,22 +103,6 @@ def test_a_backing_off_child_can_be_looked_at_and_stopped(tree: Any, puppet: Pup
 # Hung children
 
 
-@pytest.mark.parametrize("host", [1], indirect=True)
-def test_too_many_hung_threads_end_the_supervisor(tree: Any, puppet: Puppets) -> None:
-    """A thread cannot be killed: beyond the limit the process has to end."""
-    release = threading.Event()
-
-    def hang(_puppet: Any) -> None:
-        assert release.wait(PATIENCE)
-
-    tree.start(puppet("a", hang_after=0.02), intensity=Intensity(100, 60))
-    tree.ref("a").tell(hang)
-    tree.ref("a").tell(hang)
-    assert tree.event("escalated").detail == "2 hung threads, more than 1"
-    assert tree.root.closed.wait(PATIENCE)
-    release.set()
-
-
 def test_a_hung_thread_counts_as_acrash(tree: Any, story: Any, puppet: Puppets) -> None:
     """For the intensity; once it has ended it is a zombie no more."""
     release = threading.Event()
