@@ -78,10 +78,6 @@ def test_a_function_that_fails_before_its_first_step_is_reported(io: IoLoop) -> 
     assert isinstance(outcomes.next()[1], TypeError)
 
 
-async def _event() -> asyncio.Event:
-    return asyncio.Event()
-
-
 def test_what_still_runs_is_cancelled_at_the_end() -> None:
     """Its outcome is reported all the same; later work is refused."""
     io, outcomes, entered = IoLoop(), Outcomes(), threading.Event()
