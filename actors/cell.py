@@ -51,7 +51,7 @@ class Cell(pykka.ThreadingActor):
         pending: I/O under way, by its name, with the epoch that started it.
         handled: messages handled so far.
         up: whether an incarnation serves messages.
-        cause: what it crashed with last.
+        cause: what it crashed with last, or that it hung.
         record: what its supervisor's policy knows of it: status and restarts.
         threadless: whether it needs a new thread to start: never started, closed, or fenced.
     """
@@ -186,7 +186,8 @@ class Cell(pykka.ThreadingActor):
         self.up, self.threadless, self._launch, self.keep = False, True, None, keep
         if thread is not None:
             self.host.zombies.add(thread)
-        self.settle(hand, tries, reason, TimeoutError(f"{self.spec.id} {reason}: outcome unknown"))
+        self.cause = TimeoutError(f"{self.spec.id} {reason}: outcome unknown")
+        self.settle(hand, tries, reason, self.cause)
         return True
 
     def close(self, reason: str) -> None:

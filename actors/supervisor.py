@@ -158,8 +158,11 @@ class Supervisor(Behaviour):
         if self._policy.children[id_].status is Status.UNDEFINED:
             return  # it crashed on its way to a stop that somebody asked for
         if report.ended.how is Exit.CRASH:
-            self._note("crashed", id_, report.ended.error)
-        self._ended(id_, report.ended.how)
+            self._children.note("crashed", cell, report.ended.error)
+        try:
+            self._ended(id_, report.ended.how)
+        finally:
+            self._children.tell()
 
     def _ended(self, id_: str, how: Exit) -> None:
         self._check_zombies()
@@ -356,6 +359,5 @@ class Supervisor(Behaviour):
                 return
 
     def _note(self, kind: str, id_: str, error: BaseException | None) -> None:
-        path = self._children.cells[id_].path
-        log.error(f"actor.{kind}", actor=path, exc_info=error)
-        self.ctx.cell.host.tell(ActorEvent(kind, path, repr(error)))
+        self._children.note(kind, self._children.cells[id_], error)
+        self._children.tell()

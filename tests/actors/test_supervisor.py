@@ -8,7 +8,7 @@ from knell.actors.policy.restart import AutoShutdown, Backoff, Intensity, Restar
 from knell.actors.spec import BRUTAL, check_specs
 from knell.actors.supervisor import RefusedError, StartError
 from tests.deeds import Puppets, crash, nested, statuses
-from tests.puppets import PATIENCE
+from tests.puppets import PATIENCE, Gate
 
 NEVER = {"intensity": Intensity(0, 60)}
 
@@ -85,6 +85,37 @@ def test_a_child_with_its_own_intensity_is_degraded(tree: Any, story: Any, puppe
     assert tree.ref("b").ask("alive", timeout=PATIENCE) == "alive"
     assert story.until("a", "waits")[-2:] == [("a", "start", 3), ("a", "waits")]
     assert statuses(control) == {"a": "running", "b": "running"}
+
+
+def test_one_that_is_degraded_for_hanging_says_so(tree: Any, puppet: Puppets, gate: Gate) -> None:
+    """People read why: it did not crash with anything."""
+    tree.start(puppet(hang_after=0.02, own=Intensity(0, 60)))
+    tree.ref("a").tell(gate)
+    assert tree.event("degraded").detail == "TimeoutError('a hung: outcome unknown')"
+
+
+def test_acrash_is_told_before_what_follows(tree: Any, puppet: Puppets) -> None:
+    """The start is not kept waiting for it; the order is kept all the same, to the last crash."""
+    tree.start(puppet(), intensity=Intensity(1, 60))
+    tree.ref("a").tell(crash)
+    tree.ref("a").tell(crash)
+    told = [tree.events.get(timeout=PATIENCE).kind for _ in range(6)]
+    assert told == ["started", "crashed", "restarted", "crashed", "escalated", "stopped"]
+
+
+def test_acrash_is_told_while_the_next_start_takes_long(tree: Any, puppet: Puppets, gate: Gate) -> None:
+    """Whoever looks for the reason does not have to wait for the actor."""
+
+    def start(puppet: Any) -> None:
+        if puppet.ctx.incarnation == 2:
+            gate(puppet)
+
+    tree.start(puppet(start=start))
+    tree.ref("a").tell(crash)
+    assert gate.entered.wait(PATIENCE)
+    assert tree.event("crashed").detail == "ZeroDivisionError('over a message')"
+    gate.leave.set()
+    assert tree.event("restarted").actor == "a"
 
 
 def test_a_backing_off_child_can_be_looked_at_and_stopped(tree: Any, puppet: Puppets) -> None:
