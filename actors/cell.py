@@ -31,7 +31,7 @@ from .io import IoFunction
 from .letters import DeadLetter
 from .mailbox import Hand, Mailbox
 from .orders import ChildEnded, Ended, Halt, Launch, Resume
-from .policy.restart import Child
+from .policy.restart import Child, Exit
 from .seam import Envelope, StopRequest
 from .spec import Spec
 
@@ -113,32 +113,44 @@ class Cell(pykka.ThreadingActor):
 
     def _report(self, ended: Ended, epoch: int) -> None:
         launch, self._launch = self._launch, None
+        if self.parent is None:
+            self.close("crashed" if ended.how is Exit.CRASH else "stopped")
         if launch is not None:
             launch.failed = ended
             launch.done.set()
         elif self.parent is not None:
             self.parent.mailbox.put_system(Envelope(ChildEnded(self, epoch, ended)))
-        elif not self.closed.is_set():
-            self.close("crashed")
 
     def _await_verdict(self, epoch: int) -> int | None:
         """Wait on the system lane alone, users stay where they are; return the next epoch, None to leave."""
+        outcomes: Hand = []
         while not self.closed.is_set() and epoch == self.mailbox.epoch:
             envelope = self.mailbox.take_system(None)
             if envelope is None:
                 continue
             match envelope.message:
                 case Resume():
+                    self._put_back(outcomes)
                     return self.mailbox.next_epoch()
+                case Halt() as halt if halt.done.is_set():
+                    continue  # carried out by giving up the thread that was to obey it
                 case Halt() as halt:
+                    self._put_back(outcomes)
                     self.obey(halt)
+                    if halt.final:  # never look again: it may be open once more by now, for another thread
+                        break
                 case StopRequest():  # it is down already
                     self.answer([envelope], None)
                 case IoDone():
-                    self.mailbox.park(envelope)
+                    outcomes.append(envelope)
                 case _:
                     continue  # timers and reports to a behaviour that is gone
         return None
+
+    def _put_back(self, outcomes: Hand) -> None:
+        """Leave outcomes that came while it was down to the next incarnation, or to those who bury them."""
+        while outcomes:
+            self.mailbox.put_system(outcomes.pop(0))
 
     def obey(self, halt: Halt) -> None:
         """Be down, or closed, as ordered."""
@@ -164,11 +176,14 @@ class Cell(pykka.ThreadingActor):
 
         A thread cannot be killed. It may end its call one day; nothing it does then counts.
         """
-        tries, thread = self.mailbox.tries, self.thread
-        if hand is None or not self.mailbox.fence(hand):
+        if hand is None:
             return False
-        self.up, self.threadless, self._launch = False, True, None
-        self.keep = {key: _detached(value) for key, value in self.keep.items()}
+        # Before the fence: what the thread writes after it must not be in the copy.
+        keep = {key: _detached(value) for key, value in list(self.keep.items())}
+        tries, thread = self.mailbox.tries, self.thread
+        if not self.mailbox.fence(hand):
+            return False
+        self.up, self.threadless, self._launch, self.keep = False, True, None, keep
         if thread is not None:
             self.host.zombies.add(thread)
         self.cause = TimeoutError(f"{self.spec.id} {reason}: outcome unknown")
@@ -255,6 +270,8 @@ class Cell(pykka.ThreadingActor):
         elif type(message) is StopRequest:
             self.answer([envelope], None)
         elif _matters(message):
+            if type(message) is IoDone and self.pending.get(message.op) == message.epoch:
+                self.pending.pop(message.op, None)
             refused = pykka.ActorDeadError(f"{self.spec.id}: {reason}")
             self.answer([envelope], error or refused)
             self.host.letters.take(DeadLetter(self.path or self.spec.id, message, reason, error))
@@ -274,7 +291,7 @@ class Cell(pykka.ThreadingActor):
 def _detached(value: Any) -> Any:
     """Copy what a given-up incarnation may still write to, as deeply as it can be copied."""
     for copied in (copy.deepcopy, copy.copy):  # addresses and locks stay shared, their holders do not
-        with suppress(TypeError):
+        with suppress(Exception):  # it may be anything, and its thread may be writing to it
             return copied(value)
     return value
 
@@ -303,7 +320,7 @@ _cells: "weakref.WeakValueDictionary[str, Cell]" = weakref.WeakValueDictionary()
 def _after_fork() -> None:
     """Refuse everything in a forked child at once, where it would otherwise wait for ever."""
     for cell in list(_cells.values()):
-        cell.mailbox.closed = "forked"
+        cell.mailbox.forked()
         cell.actor_stopped = cell.actor_ref.actor_stopped = _Forked()
 
 

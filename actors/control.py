@@ -28,11 +28,11 @@ class Control:
         self._timeout = timeout
 
     def start_child(self, spec: Spec) -> pykka.ActorRef[Any]:
-        """Add a child and start it."""
+        """Add a child and start it; one that does not start is not added."""
         return cast("pykka.ActorRef[Any]", self._ask("start_child", spec))
 
     def terminate_child(self, id_: str) -> None:
-        """Stop a child and keep its spec."""
+        """Stop a child and keep its spec, unless it is temporary."""
         self._ask("terminate_child", id_)
 
     def restart_child(self, id_: str) -> pykka.ActorRef[Any]:

@@ -124,8 +124,12 @@ class Mailbox:
                 return envelope
 
     def take_more(self, most: int) -> Hand:
-        """Take up to `most` user messages that wait already, unless something more urgent does."""
-        return [] if self._again or not self._system.empty() else self._take_users(most)
+        """Take up to `most` user messages that wait already, unless something more urgent does.
+
+        None beside a message that was blamed for a crash: they would share the blame.
+        """
+        urgent = self.tries or self._again or not self._system.empty()
+        return [] if urgent else self._take_users(most)
 
     def take_waiting(self, most: int) -> Hand:
         """Take what waits for the users' turn, without waiting and past the system lane."""
@@ -154,7 +158,8 @@ class Mailbox:
             self._drop_places()
 
     def take_system(self, timeout: float | None) -> Envelope[Any] | None:
-        """Wait for the next system message, leaving the users where they are."""
+        """Wait for the next system message, leaving the users where they are. Sets `tries`."""
+        self.tries = 0
         try:
             return self._system.get(timeout=timeout)
         except Empty:
@@ -227,26 +232,34 @@ class Mailbox:
 
     def reopen(self) -> None:
         """Take messages again."""
-        self.closed = self.refusing = None
+        with self._own:
+            self.closed = self.refusing = None
+
+    def forked(self) -> None:
+        """Refuse everything: this process is a fork, and no thread is left that could give back a lock."""
+        self._gate, self._own = threading.RLock(), threading.RLock()
+        self.closed = "forked"
 
     def drain(self, reason: str) -> None:
         """Turn everything that waits into dead letters; any thread, also several at once."""
-        while self._again:
-            try:
-                envelope, _ = self._again.popleft()
-            except IndexError:
-                break
+        while (envelope := self._left_over()) is not None:
             self.dead(envelope, reason)
-        for lane in (self._system, self._users):
-            while True:
-                try:
-                    envelope = lane.get_nowait()
-                except Empty:
-                    break
-                if envelope is not WAKE:
+
+    def _left_over(self) -> Envelope[Any] | None:
+        """Take what nobody will take; nothing once it is open again: that is the next owner's."""
+        with self._own:
+            if self.closed is None:
+                return None
+            if self._again:
+                return self._again.popleft()[0]
+            for lane in (self._system, self._users):
+                with suppress(Empty):
+                    while (envelope := lane.get_nowait()) is WAKE:
+                        continue
                     if lane is self._users:
                         self._leave_place()
-                    self.dead(envelope, reason)
+                    return envelope
+            return None
 
     # Anyone
 

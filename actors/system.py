@@ -11,6 +11,7 @@ Start is from top to bottom and stop the reverse: nothing is accepted that could
 """
 
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -40,7 +41,7 @@ from .outbox import Outbox
 from .policy.restart import Strategy
 from .policy.routing import ABOUT, SELF
 from .router import Router
-from .spec import INFINITY, Spec
+from .spec import Spec
 from .supervisor import Supervisor
 from .telemetry import Telemetry
 
@@ -101,7 +102,7 @@ class System:
             "strategy": Strategy(supervision.strategy),
             "intensity": translate.intensity(self.config),
         }
-        return Spec("root", Supervisor, args, shutdown=INFINITY, start_timeout=None)
+        return Spec("root", Supervisor, args)
 
     def _pipeline(self) -> tuple[Spec, ...]:
         """The root's children, in start order."""
@@ -113,7 +114,7 @@ class System:
 
     def _channels(self) -> Spec:
         args = {"specs": self._channel_specs(), "together": True}
-        return Spec("channels", Supervisor, args, shutdown=INFINITY, start_timeout=None)
+        return Spec("channels", Supervisor, args)
 
     def _channel_specs(self) -> tuple[Spec, ...]:
         """The channel supervisor's children: one for every enabled section."""
@@ -249,8 +250,9 @@ class System:
             self._tell("outbox", Diverted(name, on=True))
 
     def _tell(self, name: str, message: object) -> None:
-        if (ref := self._ref(name)) is not None and ref.is_alive():
-            ref.tell(message)
+        if (ref := self._ref(name)) is not None:
+            with suppress(pykka.ActorDeadError):
+                ref.tell(message)
 
     def _release(self) -> None:
         if self.host.io.alive:

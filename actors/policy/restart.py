@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+RETRY = 0.001
+"""Seconds at least until a start that failed is tried again. Meanwhile the supervisor serves its mailbox, so
+that a loop of failing starts can be looked at and stopped (OTP-9549)."""
+
 
 class Strategy(StrEnum):
     """Which siblings are restarted with a child (Erlang/OTP's names and meaning)."""
@@ -28,7 +32,11 @@ class Restart(StrEnum):
 
 
 class AutoShutdown(StrEnum):
-    """Whether a supervisor ends when its significant children have ended."""
+    """Whether a supervisor ends when its significant children have ended.
+
+    By themselves: one that an operator stops, or that is stopped along with a sibling, ends nobody (OTP's
+    design principles, "Automatic Shutdown"; supervisor.erl calls `do_auto_shutdown` in `do_restart` only).
+    """
 
     NEVER = "never"
     ANY_SIGNIFICANT = "any_significant"
@@ -173,9 +181,9 @@ class RestartPolicy:
         dice: Callable[[], float],
         auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
     ) -> None:
-        self.strategy = strategy
+        self.strategy = Strategy(strategy)
         self.intensity = intensity
-        self.auto_shutdown = auto_shutdown
+        self.auto_shutdown = AutoShutdown(auto_shutdown)
         self._dice = dice
         self._recent: deque[float] = deque()
         self.children: dict[str, Child] = {}
@@ -234,8 +242,9 @@ class RestartPolicy:
         return min((child.due for child in self.children.values() if child.due is not None), default=None)
 
     def _restart(self, child: Child, now: float) -> list[Action]:
+        ran = child.status is Status.RUNNING
         child.restarts += 1
-        if child.status is Status.RUNNING and child.policy.backoff.forgets(now - child.since):
+        if ran and child.policy.backoff.forgets(now - child.since):
             child.failures = 0
         child.failures += 1
         child.status = Status.RESTARTING
@@ -254,7 +263,8 @@ class RestartPolicy:
             if id_ != child.policy.id and self.children[id_].policy.restart is Restart.TEMPORARY:
                 self.remove(id_)
                 actions.append(Forget(id_))
-        at = now + child.policy.backoff.delay(child.failures, self._dice())
+        delay = child.policy.backoff.delay(child.failures, self._dice())
+        at = now + (delay if ran else max(delay, RETRY))
         for id_ in group:
             if id_ in self.children:
                 self.children[id_].status, self.children[id_].due = Status.RESTARTING, at
