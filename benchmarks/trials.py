@@ -105,11 +105,9 @@ class _Told:
 class _Crasher(Behaviour):
     """Crashes over every message, says when, and when it is back."""
 
-    def __init__(
-        self, ctx: Context, *, crashed: list[int], started: list[int], back: threading.Event
-    ) -> None:
+    def __init__(self, ctx: Context, *, told: _Told) -> None:
         super().__init__(ctx)
-        self._crashed, self._started, self._back = crashed, started, back
+        self._told = told
 
     def on_start(self) -> None:
         """Note the time."""
