@@ -255,20 +255,26 @@ class RestartPolicy:
         elif _exceeds(self._recent, self.intensity, now):
             most = f"{self.intensity.restarts} restarts in {self.intensity.within:g} s"
             return [Escalate(f"{child.policy.id}: more than {most}")]
-        actions: list[Action] = []
         group = self._group(child.policy.id)
+        actions = self._take_along(child, group) if len(group) > 1 else []
+        delay = child.policy.backoff.delay(child.failures, self._dice())
+        wait = delay if ran else max(delay, RETRY)
+        starting = tuple(id_ for id_ in group if id_ in self.children)
+        for id_ in starting:
+            self.children[id_].status = Status.RESTARTING
+            self.children[id_].due = now + wait if wait else None
+        return actions if wait else [*actions, Start(starting)]
+
+    def _take_along(self, child: Child, group: list[str]) -> list[Action]:
+        """Stop the siblings that are restarted with a child; temporary ones do not come back."""
+        actions: list[Action] = []
         if running := tuple(i for i in reversed(group) if self.children[i].status is Status.RUNNING):
             actions.append(Stop(running))
         for id_ in group:
             if id_ != child.policy.id and self.children[id_].policy.restart is Restart.TEMPORARY:
                 self.remove(id_)
                 actions.append(Forget(id_))
-        delay = child.policy.backoff.delay(child.failures, self._dice())
-        at = now + (delay if ran else max(delay, RETRY))
-        for id_ in group:
-            if id_ in self.children:
-                self.children[id_].status, self.children[id_].due = Status.RESTARTING, at
-        return [*actions, *self.due(now)]
+        return actions
 
     def _group(self, id_: str) -> list[str]:
         """Return the children that are restarted together, in start order."""
