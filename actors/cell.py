@@ -83,6 +83,13 @@ class Cell(pykka.ThreadingActor):
         """The cell at the top of the tree."""
         return self.parent.root if self.parent else self
 
+    @property
+    def busy(self) -> float | None:
+        """Age of the message in hand, in seconds; None when it is idle. For those who look on."""
+        if self.mailbox.hand is None:
+            return None
+        return max(0.0, self.host.clock.now() - self.mailbox.since)
+
     # The seams of pykka
 
     def _create_actor_inbox(self) -> Mailbox:  # type: ignore[override]  # static upstream, called on self
