@@ -22,13 +22,12 @@ from typing import Any
 
 import pykka
 
-from knell.errors import SystemStopped
-
 from .behaviour import IoDone, Signal, Terminated
 from .host import Host
 from .incarnation import Incarnation
 from .io import IoFunction
 from .letters import DeadLetter
+from .lifetime import ForkedError
 from .mailbox import Hand, Mailbox
 from .orders import ChildEnded, Ended, Halt, Launch, Resume
 from .policy.restart import Child
@@ -290,17 +289,11 @@ def _matters(message: object) -> bool:
     return not isinstance(message, Signal) or type(message) is IoDone
 
 
-class ForkedError(SystemStopped, pykka.ActorDeadError):
-    """This process is a fork of the one that runs the system: its actors have no threads here."""
-
-
 class _Forked(threading.Event):
     """Stands for `actor_stopped` in a forked child: pykka asks it before every tell and ask."""
 
     def is_set(self) -> bool:
-        raise ForkedError(
-            "this process was forked from the one that runs knell: start a system of its own here"
-        )
+        raise ForkedError
 
 
 _cells: "weakref.WeakValueDictionary[str, Cell]" = weakref.WeakValueDictionary()
@@ -309,7 +302,7 @@ _cells: "weakref.WeakValueDictionary[str, Cell]" = weakref.WeakValueDictionary()
 def _after_fork() -> None:
     """Refuse everything in a forked child at once, where it would otherwise wait for ever."""
     for cell in list(_cells.values()):
-        cell.mailbox.closed = "forked"
+        cell.up, cell.mailbox.closed = False, "forked"
         cell.actor_stopped = cell.actor_ref.actor_stopped = _Forked()
 
 

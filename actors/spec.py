@@ -39,7 +39,8 @@ class Spec:
         backoff: the wait before a restart.
         significant: whether its end may end the supervisor (`AutoShutdown`).
         own: an intensity of its own; exceeding it degrades this child instead of ending the supervisor.
-        cooldown: seconds after which a degraded child is tried again.
+        cooldown: seconds after which a degraded child is tried again; None: exceeding its own intensity ends
+            the supervisor.
     """
 
     id: str
@@ -54,7 +55,7 @@ class Spec:
     backoff: Backoff = field(default_factory=Backoff)
     significant: bool = False
     own: Intensity | None = None
-    cooldown: float = 60.0
+    cooldown: float | None = 60.0
 
     @property
     def policy(self) -> ChildPolicy:

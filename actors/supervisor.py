@@ -145,6 +145,10 @@ class Supervisor(Behaviour):
         self._ended(id_, report.ended.how)
 
     def _ended(self, id_: str, how: Exit) -> None:
+        host = self.ctx.cell.host
+        # Asked at every level: a parent must not restart a supervisor that gave up over this.
+        if how is Exit.CRASH and (zombies := host.living_zombies()) > host.max_zombies:
+            raise EscalatedError(f"{zombies} hung threads, more than {host.max_zombies}")
         self._carry_out(self._policy.ended(id_, how, self.ctx.clock.now()))
         child = self._policy.children.get(id_)
         if child is not None and child.status is Status.UNDEFINED:  # transient, and its work is done
@@ -157,8 +161,7 @@ class Supervisor(Behaviour):
                 case restart.Stop(ids):
                     self._children.halt(ids, final=False)
                 case restart.Start(ids):
-                    for id_ in ids:
-                        todo.extend(self._start_again(id_))
+                    todo.extendleft(reversed(self._start_round(ids)))
                 case restart.Forget(id_):
                     self._forget(id_)
                 case restart.Degrade(id_):
@@ -169,6 +172,13 @@ class Supervisor(Behaviour):
                     raise Shutdown
         if (at := self._policy.next_due()) is not None:
             self.ctx.wake_at("restart", at)
+
+    def _start_round(self, ids: tuple[str, ...]) -> list[restart.Action]:
+        """Start children in order; when one fails, what follows from that comes before the others' turn."""
+        for position, id_ in enumerate(ids):
+            if more := self._start_again(id_):
+                return [*more, restart.Start(ids[position + 1 :])]
+        return []
 
     def _start_again(self, id_: str) -> list[restart.Action]:
         child = self._policy.children.get(id_)
@@ -194,15 +204,13 @@ class Supervisor(Behaviour):
             self.ctx.wake_at("watchdog", min(limits))
 
     def _look_for_hung(self) -> None:
-        now, host = self.ctx.clock.now(), self.ctx.cell.host
+        now = self.ctx.clock.now()
         for id_, cell in list(self._children.cells.items()):
             hand, limit = cell.mailbox.hand, cell.spec.hang_after
             if limit is None or hand is None or now - cell.mailbox.since < limit:
                 continue
             if cell.fence(hand, "hung"):
                 self._note("hung", id_, TimeoutError(f"one message took more than {limit:g} s"))
-                if (zombies := host.living_zombies()) > host.max_zombies:
-                    raise EscalatedError(f"{zombies} hung threads, more than {host.max_zombies}")
                 self._ended(id_, Exit.CRASH)
         self._watchdog()
 
@@ -229,9 +237,13 @@ class Supervisor(Behaviour):
         self._require_down(id_)
         self._forget(id_)
 
-    def _apply(self, specs: tuple[Spec, ...]) -> None:
+    def _apply(
+        self, specs: tuple[Spec, ...], strategy: Strategy | None = None, intensity: Intensity | None = None
+    ) -> None:
         """Go from the present children to these; those whose spec is unchanged notice nothing."""
         check_specs(specs, self._auto_shutdown)
+        self._policy.strategy = strategy or self._policy.strategy
+        self._policy.intensity = intensity or self._policy.intensity
         wanted = {spec.id: spec for spec in specs}
         for id_ in [id_ for id_ in reversed(self._specs) if id_ not in wanted]:
             self._forget(id_)

@@ -9,8 +9,8 @@ import pykka
 import pytest
 
 from knell.actors.behaviour import Behaviour, HandledError, Shutdown
-from knell.actors.cell import ForkedError
 from knell.actors.context import Context, Fenced
+from knell.actors.lifetime import ForkedError
 from knell.actors.policy.restart import Backoff, Restart
 from knell.actors.seam import Envelope, StopRequest
 from knell.actors.spec import BRUTAL, Spec
