@@ -12,6 +12,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from knell.errors import KnellError
 from knell.events import EventType
 from knell.messages import DeliveryState, Reason
 
@@ -64,9 +65,15 @@ class ChannelMetrics:
 
 
 class Telemetry(Collector):
-    """All metrics of one system, in a registry of the host's choice."""
+    """All metrics of one system, in a registry of the host's choice.
+
+    Raises:
+        KnellError: the registry holds the metrics of another system.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        if registry.get_sample_value("knell_zombie_threads") is not None:
+            raise KnellError("the registry holds the metrics of another system; give each one of its own")
         self.registry = registry
         self.root: Cell | None = None
 

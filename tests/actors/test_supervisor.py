@@ -462,7 +462,7 @@ def test_two_starts_that_fail_in_one_round(tree: Any, story: Any, puppet: Puppet
         tree.event("crashed")
     assert _statuses(control) == dict.fromkeys("abc", "running")
     assert failing == {"a": 0, "c": 0}
-    assert tree.ref("b").ask(lambda actor: actor.ctx.name, timeout=PATIENCE) == "b"
+    assert tree.ref("b").ask("there", timeout=PATIENCE) == "there"
 
 
 @pytest.mark.parametrize("host", [0], indirect=True)
