@@ -236,8 +236,8 @@ class Mailbox:
             self.closed = self.refusing = None
 
     def forked(self) -> None:
-        """Refuse everything: this process is a fork, and no thread is left that could give back a lock."""
-        self._gate, self._own = threading.RLock(), threading.RLock()
+        """Refuse everything: this process is a fork, and no thread is left that could give back the lock."""
+        self._own = threading.RLock()
         self.closed = "forked"
 
     def drain(self, reason: str) -> None:

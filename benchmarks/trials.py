@@ -93,38 +93,45 @@ class _Stamp:
         self._arrived.set()
 
 
-class _Crasher(Behaviour):
-    """Crashes over every message; notes how long after that it is back."""
+class _Told:
+    """When an actor crashed and started; `back` is set at every start."""
 
-    def __init__(self, ctx: Context, *, taken: list[int], back: threading.Event) -> None:
+    def __init__(self) -> None:
+        self.crashed: list[int] = []
+        self.started: list[int] = []
+        self.back = threading.Event()
+
+
+class _Crasher(Behaviour):
+    """Crashes over every message, says when, and when it is back."""
+
+    def __init__(self, ctx: Context, *, told: _Told) -> None:
         super().__init__(ctx)
-        self._taken, self._back = taken, back
+        self._told = told
 
     def on_start(self) -> None:
-        """Note the time since the crash."""
-        if crashed := self.ctx.keep.get("crashed"):
-            self._taken.append(time.perf_counter_ns() - crashed)
-        self._back.set()
+        """Note the time."""
+        self._told.started.append(time.perf_counter_ns())
+        self._told.back.set()
 
     def on_receive(self, message: Any) -> Any:
-        """Crash."""
-        self.ctx.keep["crashed"] = time.perf_counter_ns()
+        """Note the time, and crash."""
+        self._told.crashed.append(time.perf_counter_ns())
         raise ValueError(message)
 
 
 def restart(_subject: str, *, crashes: int) -> Figures:
     """Crash an actor without backoff, once a millisecond; us from the crash to inside the next `on_start`."""
-    taken: list[int] = []
-    back = threading.Event()
-    root = subjects.tree(Spec("crasher", _Crasher, {"taken": taken, "back": back}))
+    told = _Told()
+    root = subjects.tree(Spec("crasher", _Crasher, {"told": told}))
     ref = root.children["crasher"].actor_ref
     for number in range(crashes):
-        back.clear()
+        told.back.clear()
         ref.tell(number)
-        back.wait()
+        told.back.wait()
         time.sleep(0.001)
-    assert len(taken) == crashes
-    return _percentiles(taken)
+    pairs = zip(told.crashed, told.started[1:], strict=True)
+    return _percentiles([started - crashed for crashed, started in pairs])
 
 
 def memory(subject: str, *, actors: int, mailbox: int | None = None) -> Figures:
@@ -182,8 +189,8 @@ def neighbour(_subject: str, *, crashing: bool, seconds: float, wait: float, mai
     `wall` and `cpu` are messages of the busy one per second and per second of CPU time; `crashes` is per
     second. The wait never doubles: more crashes than knell would let happen.
     """
-    args: dict[str, Any] = {"taken": [], "back": threading.Event()}
-    poisoned = Spec("crasher", _Crasher, args, attempts=1_000_000, backoff=Backoff(wait, wait))
+    backoff = Backoff(wait, wait)
+    poisoned = Spec("crasher", _Crasher, {"told": _Told()}, attempts=1_000_000, backoff=backoff)
     root = subjects.tree(poisoned, Spec("steady", subjects.Counter, mailbox=mailbox))
     crasher, ref = root.children["crasher"], root.children["steady"].actor_ref
     if crashing:
