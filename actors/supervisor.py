@@ -178,8 +178,7 @@ class Supervisor(Behaviour):
                 case restart.Stop(ids):
                     self._children.halt(ids, final=False)
                 case restart.Start(ids):
-                    for id_ in ids:
-                        todo.extend(self._start_again(id_))
+                    todo.extendleft(reversed(self._start_round(ids)))
                 case restart.Forget(id_):
                     self._forget(id_)
                 case restart.Degrade(id_):
@@ -190,6 +189,13 @@ class Supervisor(Behaviour):
                     raise Shutdown
         if (at := self._policy.next_due()) is not None:
             self.ctx.wake_at("restart", at)
+
+    def _start_round(self, ids: tuple[str, ...]) -> list[restart.Action]:
+        """Start children in order; when one fails, what follows from that comes before the others' turn."""
+        for position, id_ in enumerate(ids):
+            if more := self._start_again(id_):
+                return [*more, restart.Start(ids[position + 1 :])]
+        return []
 
     def _start_again(self, id_: str) -> list[restart.Action]:
         child = self._policy.children.get(id_)
@@ -263,9 +269,13 @@ class Supervisor(Behaviour):
         self._require_down(id_)
         self._forget(id_)
 
-    def _apply(self, specs: tuple[Spec, ...]) -> None:
+    def _apply(
+        self, specs: tuple[Spec, ...], strategy: Strategy | None = None, intensity: Intensity | None = None
+    ) -> None:
         """Go from the present children to these; those whose spec is unchanged notice nothing."""
         check_specs(specs, self._auto_shutdown)
+        self._policy.strategy = strategy or self._policy.strategy
+        self._policy.intensity = intensity or self._policy.intensity
         wanted = {spec.id: spec for spec in specs}
         for id_ in [id_ for id_ in reversed(self._specs) if id_ not in wanted]:
             self._forget(id_)
