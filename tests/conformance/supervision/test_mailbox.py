@@ -86,8 +86,8 @@ def test_37_an_address_outlives_every_restart(tree: Any, story: Any, puppet: Pup
     """
     control = tree.start(puppet(hang_after=0.05))
     ref = tree.ref("a")
-    for again in (lambda: ref.tell(crash), lambda: ref.tell(gate), lambda: control.terminate_child("a")):
-        again()
+    for happens, to in ((ref.tell, crash), (ref.tell, gate), (control.terminate_child, "a")):
+        happens(to)
         if not ref.is_alive():
             assert control.restart_child("a") is ref
         assert ref.ask("works", timeout=PATIENCE) == "works"
