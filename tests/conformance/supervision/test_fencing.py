@@ -8,7 +8,7 @@ import pytest
 
 from knell.actors.context import Fenced
 from knell.actors.policy.restart import Intensity
-from tests.deeds import Puppets, incarnation
+from tests.deeds import Puppets, ask, incarnation
 from tests.puppets import PATIENCE, Gate
 
 SLACK = 10.0
@@ -83,7 +83,7 @@ def test_54_what_a_fenced_handler_ends_with_is_ignored(
     ref = tree.ref("a")
     lives = ref.ask(incarnation, timeout=PATIENCE)
     _return(tree, gate)
-    assert ref.ask(lambda p: (p.ctx.incarnation, hasattr(p, "memory")), timeout=PATIENCE) == (lives, False)
+    assert ask(ref, lambda p: (p.ctx.incarnation, hasattr(p, "memory"))) == (lives, False)
     with pytest.raises(TimeoutError):
         future.get(timeout=PATIENCE)
     assert [info.restarts for info in control.which_children()] == [1]
@@ -106,7 +106,7 @@ def test_59_a_turn_that_is_over_is_never_fenced(tree: Any, puppet: Puppets, gate
     assert ref.ask(incarnation, timeout=PATIENCE) == 1
     assert not cell.fence(over, "hung")
     assert not cell.fence(None, "hung")
-    assert ref.ask(lambda _: cell.fence(over, "hung"), timeout=PATIENCE) is False
+    assert ask(ref, lambda _: cell.fence(over, "hung")) is False
     assert ref.ask(incarnation, timeout=PATIENCE) == 1
     assert tree.host.letters.total == tree.host.living_zombies() == 0
 
@@ -176,5 +176,5 @@ def test_64_a_fenced_handler_can_use_nothing(tree: Any, story: Any, puppet: Pupp
     _return(tree, gate)
     assert refused == ["keep", "pending", "cell", "timer", "io", "watch"]
     tree.host.io.run(asyncio.sleep, 0, timeout=PATIENCE)  # an outcome would be posted by now
-    assert ref.ask(lambda p: (p.ctx.keep, p.ctx.pending), timeout=PATIENCE) == ({"by": ["before"]}, {})
+    assert ask(ref, lambda p: (p.ctx.keep, p.ctx.pending)) == ({"by": ["before"]}, {})
     assert {word[1] for word in story.rest()} == {"start", "serves again"}

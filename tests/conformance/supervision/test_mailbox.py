@@ -7,6 +7,7 @@ import pytest
 
 from knell.actors.behaviour import Behaviour
 from knell.actors.policy.restart import Backoff, Intensity
+from knell.actors.spec import Spec
 from tests.deeds import Puppets, crash
 from tests.puppets import PATIENCE, Gate
 
@@ -180,13 +181,13 @@ class Gauge(Behaviour):
         return message(self) if callable(message) else message
 
 
-def test_60_racing_senders_never_exceed_the_bound(tree: Any, puppet: Puppets, gate: Gate) -> None:
+def test_60_racing_senders_never_exceed_the_bound(tree: Any, gate: Gate) -> None:
     """Eight of them: while nobody takes exactly the bound is kept, while somebody takes never more.
 
     Origin: a gap of the prototype, a bound on a queue's size.
     """
     depths: list[int] = []
-    tree.start(puppet("g", behaviour=lambda ctx, **_: Gauge(ctx, depths=depths), mailbox=10))
+    tree.start(Spec("g", Gauge, {"depths": depths}, mailbox=10))
     ref = tree.ref("g")
     ref.tell(gate)
     assert gate.entered.wait(PATIENCE)

@@ -1,7 +1,7 @@
 import gc
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from types import FrameType
 from typing import Any
@@ -19,7 +19,7 @@ PLACES = {function.__code__.co_filename for function in (Mailbox.put, DeadLetter
 
 
 @contextmanager
-def _interrupted(call: Callable[[], None]) -> Iterator[None]:
+def _interrupted(call: Callable[[], None]) -> Generator[None]:
     """Raise a signal at every line of those files, on this very thread; its handler makes the call."""
 
     def handler(_number: int, _frame: FrameType | None) -> None:

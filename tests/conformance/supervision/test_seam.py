@@ -8,6 +8,7 @@ from pykka import _envelope, messages
 
 from knell.actors.behaviour import Behaviour
 from knell.actors.seam import Envelope, StopRequest
+from tests.deeds import ask
 from tests.puppets import PATIENCE
 
 OVERRIDDEN = {
@@ -28,7 +29,7 @@ def _check() -> None:
         assert len(needed) == (not static), f"{name} takes other arguments"
     envelope = _envelope.Envelope("message", reply_to=None)
     assert (envelope.message, envelope.reply_to) == ("message", None)
-    assert type(messages._ActorStop()) is StopRequest
+    assert vars(messages)["_ActorStop"] is StopRequest
     assert _envelope.Envelope is Envelope
     for name in ("tell", "ask", "stop", "is_alive"):
         assert name in vars(pykka.ActorRef), f"pykka.ActorRef.{name} is gone"
@@ -60,7 +61,7 @@ def test_56_a_seam_that_moved_is_noticed(monkeypatch: pytest.MonkeyPatch, owner:
     Origin: pykka 4.5, its private names.
     """
     monkeypatch.delattr(owner, name)
-    with pytest.raises((AssertionError, AttributeError)):
+    with pytest.raises((AssertionError, AttributeError, KeyError)):
         _check()
 
 
@@ -73,7 +74,7 @@ def test_56_pykka_still_calls_what_is_overridden(tree: Any, puppet: Any) -> None
     ref, cell = tree.ref("a"), tree.cell("a")
     assert type(ref) is pykka.ActorRef
     assert ref.actor_inbox is cell.mailbox
-    thread = ref.ask(lambda p: (cell.thread.name, Behaviour.__subclasscheck__(type(p))), timeout=PATIENCE)
+    thread = ask(ref, lambda p: (cell.thread.name, isinstance(p, Behaviour)))
     assert thread == ("knell-a", True)
     assert pykka.ActorRegistry.get_by_urn(ref.actor_urn) is ref
     assert ref.stop(timeout=PATIENCE)
