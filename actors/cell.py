@@ -22,13 +22,12 @@ from typing import Any
 
 import pykka
 
-from knell.errors import SystemStopped
-
 from .behaviour import IoDone, Signal, Terminated
 from .host import Host
 from .incarnation import Incarnation
 from .io import IoFunction
 from .letters import DeadLetter
+from .lifetime import ForkedError
 from .mailbox import Hand, Mailbox
 from .orders import ChildEnded, Ended, Halt, Launch, Resume
 from .policy.restart import Child, Exit
@@ -51,7 +50,7 @@ class Cell(pykka.ThreadingActor):
         pending: I/O under way, by its name, with the epoch that started it.
         handled: messages handled so far.
         up: whether an incarnation serves messages.
-        cause: what it crashed with last.
+        cause: what it crashed with last, or that it hung.
         record: what its supervisor's policy knows of it: status and restarts.
         threadless: whether it needs a new thread to start: never started, closed, or fenced.
     """
@@ -82,6 +81,13 @@ class Cell(pykka.ThreadingActor):
     def root(self) -> "Cell":
         """The cell at the top of the tree."""
         return self.parent.root if self.parent else self
+
+    @property
+    def busy(self) -> float | None:
+        """Age of the message in hand, in seconds; None when it is idle. For those who look on."""
+        if self.mailbox.hand is None:
+            return None
+        return max(0.0, self.host.clock.now() - self.mailbox.since)
 
     # The seams of pykka
 
@@ -186,7 +192,8 @@ class Cell(pykka.ThreadingActor):
         self.up, self.threadless, self._launch, self.keep = False, True, None, keep
         if thread is not None:
             self.host.zombies.add(thread)
-        self.settle(hand, tries, reason, TimeoutError(f"{self.spec.id} {reason}: outcome unknown"))
+        self.cause = TimeoutError(f"{self.spec.id} {reason}: outcome unknown")
+        self.settle(hand, tries, reason, self.cause)
         return True
 
     def close(self, reason: str) -> None:
@@ -300,17 +307,11 @@ def _matters(message: object) -> bool:
     return not isinstance(message, Signal) or type(message) is IoDone
 
 
-class ForkedError(SystemStopped, pykka.ActorDeadError):
-    """This process is a fork of the one that runs the system: its actors have no threads here."""
-
-
 class _Forked(threading.Event):
     """Stands for `actor_stopped` in a forked child: pykka asks it before every tell and ask."""
 
     def is_set(self) -> bool:
-        raise ForkedError(
-            "this process was forked from the one that runs knell: start a system of its own here"
-        )
+        raise ForkedError
 
 
 _cells: "weakref.WeakValueDictionary[str, Cell]" = weakref.WeakValueDictionary()
@@ -319,6 +320,7 @@ _cells: "weakref.WeakValueDictionary[str, Cell]" = weakref.WeakValueDictionary()
 def _after_fork() -> None:
     """Refuse everything in a forked child at once, where it would otherwise wait for ever."""
     for cell in list(_cells.values()):
+        cell.up = False
         cell.mailbox.forked()
         cell.actor_stopped = cell.actor_ref.actor_stopped = _Forked()
 

@@ -71,14 +71,15 @@ class Incarnation:
         while True:
             envelope = self._next()
             message: object = envelope.message
-            if isinstance(message, Halt):
-                if message.done.is_set():  # carried out by giving up the thread that was to obey it
-                    continue
-                return self._halted(behaviour, message)
-            if isinstance(message, StopRequest):
-                return self._asked_to_stop(behaviour, envelope)
             hand = [envelope]
-            if behaviour.most > 1 and not isinstance(message, Signal):
+            if isinstance(message, Signal):
+                if isinstance(message, Halt):
+                    if message.done.is_set():  # carried out by giving up the thread that was to obey it
+                        continue
+                    return self._halted(behaviour, message)
+            elif isinstance(message, StopRequest):
+                return self._asked_to_stop(behaviour, envelope)
+            elif behaviour.most > 1:
                 hand += self._mailbox.take_more(behaviour.most - 1)
             self._mailbox.begin(hand, self._now())
             replies = self._turn(behaviour, hand)

@@ -11,6 +11,9 @@ from typing import Any
 
 from knell.log import log
 
+REASONS = ("mailbox_full", "crashed", "hung", "stopped", "forked")
+"""Why a message dies: a closed set, and a metric's label."""
+
 LOG_EVERY = 1.0
 """Seconds between log lines for the same actor and reason; the counters are exact all the same."""
 
@@ -22,7 +25,7 @@ class DeadLetter:
     Attributes:
         actor: whom it was for.
         message: the message itself.
-        reason: mailbox_full, crashed, hung, stopped, terminated, forked.
+        reason: one of `REASONS`.
         error: the exception it crashed its actor with.
     """
 

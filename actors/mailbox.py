@@ -8,6 +8,7 @@ turn takes the messages in its hand and bumps the epoch; the old thread finds ou
 leaves. A thread that waits in `take` is never fenced, so a fenced thread never takes again.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -23,6 +24,8 @@ WAKE: Envelope[Any] = Envelope(None)
 DeadSink = Callable[[Envelope[Any], str], None]
 """Takes a message that will not be handled, and the reason."""
 
+NEW_PLACES = 64
+"""How many places are made at once, when a mailbox is fuller than it ever was."""
 
 Hand = list[Envelope[Any]]
 """The messages of the turn in progress. A new list each turn: its identity names the turn."""
@@ -45,7 +48,6 @@ class Mailbox:
     """
 
     def __init__(self, maxsize: int | None, dead: DeadSink) -> None:
-        self.maxsize = maxsize
         self.dead = dead
         self.closed: str | None = None
         self.refusing: str | None = None
@@ -56,10 +58,10 @@ class Mailbox:
         self._users: SimpleQueue[Envelope[Any]] = SimpleQueue()
         self._system: SimpleQueue[Envelope[Any]] = SimpleQueue()
         self._again: deque[tuple[Envelope[Any], int]] = deque()
-        self._gate = threading.RLock()
         self._own = threading.RLock()
-        self._admitted = 0
-        self._taken = 0
+        self._places = 0
+        self._free: list[None] = []
+        self.maxsize = maxsize
 
     # Senders, any thread
 
@@ -71,19 +73,26 @@ class Mailbox:
         if self.refusing is not None:
             self.dead(envelope, self.refusing)
             return
-        if self.maxsize is None:
-            self._users.put(envelope)
-        else:
-            # Only senders share this lock; `_taken` lags behind, so the bound may refuse early, never late.
-            with self._gate:
-                full = self._admitted - self._taken >= self.maxsize
-                if not full:
-                    self._admitted += 1
-                    self._users.put(envelope)
-            if full:
+        try:
+            self._free.pop()  # atomic: senders need no lock to share the places (docs/decisions/0006)
+        except IndexError:
+            if not self._make_places():
                 self.dead(envelope, "mailbox_full")
+                return
+        self._users.put(envelope)
         if self.closed is not None:  # closed between pykka's is_alive and our put
             self.drain(self.closed)
+
+    def _make_places(self) -> bool:
+        """Make a place for one message, and some more to have; False when there are as many as may be."""
+        with self._own:
+            for more in range(NEW_PLACES):
+                if self._places >= self._bound:
+                    return more > 0
+                self._places += 1
+                if more:
+                    self._free.append(None)
+            return True
 
     def put_system(self, envelope: Envelope[Any]) -> None:
         """Take a message for the system lane."""
@@ -111,7 +120,7 @@ class Mailbox:
             except Empty:
                 return None
             if envelope is not WAKE:
-                self._taken += 1
+                self._leave_place()
                 return envelope
 
     def take_more(self, most: int) -> Hand:
@@ -138,9 +147,15 @@ class Mailbox:
             except Empty:
                 break
             if envelope is not WAKE:
-                self._taken += 1
+                self._leave_place()
                 taken.append(envelope)
         return taken
+
+    def _leave_place(self) -> None:
+        """Give back the place of a message that was taken; it goes where the bound was lowered."""
+        self._free.append(None)
+        if self._places > self._bound:
+            self._drop_places()
 
     def take_system(self, timeout: float | None) -> Envelope[Any] | None:
         """Wait for the next system message, leaving the users where they are. Sets `tries`."""
@@ -165,11 +180,14 @@ class Mailbox:
 
     def end(self, epoch: int) -> bool:
         """Note that the turn ended. False: fenced meanwhile; drop its reply and its state."""
-        with self._own:
+        self._own.acquire()  # `with` takes twice as long, and this is done for every message
+        try:
             if epoch != self.epoch:
                 return False
             self.hand = None
             return True
+        finally:
+            self._own.release()
 
     def next_epoch(self) -> int:
         """Begin a new incarnation on the owner's thread."""
@@ -188,6 +206,25 @@ class Mailbox:
             self.hand = None
             return True
 
+    @property
+    def maxsize(self) -> int | None:
+        """The bound; it may be changed. What waits stays, and counts whatever the bound was when it came."""
+        return self._maxsize
+
+    @maxsize.setter
+    def maxsize(self, maxsize: int | None) -> None:
+        self._maxsize = maxsize
+        self._bound = math.inf if maxsize is None else maxsize
+        if self._places > self._bound:
+            self._drop_places()
+
+    def _drop_places(self) -> None:
+        """Take away free places until there are no more than there may be."""
+        with self._own, suppress(IndexError):  # none is free just now: the next message taken leaves one
+            while self._places > self._bound:
+                self._free.pop()
+                self._places -= 1
+
     def close(self, reason: str) -> None:
         """Refuse everything from now on; what waits becomes dead letters."""
         self.closed = reason
@@ -199,8 +236,8 @@ class Mailbox:
             self.closed = self.refusing = None
 
     def forked(self) -> None:
-        """Refuse everything: this process is a fork, and no thread is left that could give back a lock."""
-        self._gate, self._own = threading.RLock(), threading.RLock()
+        """Refuse everything: this process is a fork, and no thread is left that could give back the lock."""
+        self._own = threading.RLock()
         self.closed = "forked"
 
     def drain(self, reason: str) -> None:
@@ -219,7 +256,8 @@ class Mailbox:
                 with suppress(Empty):
                     while (envelope := lane.get_nowait()) is WAKE:
                         continue
-                    self._taken += lane is self._users
+                    if lane is self._users:
+                        self._leave_place()
                     return envelope
             return None
 
@@ -228,7 +266,4 @@ class Mailbox:
     @property
     def depth(self) -> int:
         """User messages that wait, roughly: other threads go on."""
-        again = len(self._again)
-        if self.maxsize is not None:
-            return max(0, self._admitted - self._taken) + again
-        return self._users.qsize() + again
+        return max(0, self._places - len(self._free)) + len(self._again)

@@ -44,7 +44,8 @@ class Spec:
         backoff: the wait before a restart.
         significant: whether its end may end the supervisor (`AutoShutdown`).
         own: an intensity of its own; exceeding it degrades this child instead of ending the supervisor.
-        cooldown: seconds after which a degraded child is tried again.
+        cooldown: seconds after which a degraded child is tried again; None: exceeding its own intensity ends
+            the supervisor.
     """
 
     id: str
@@ -59,7 +60,7 @@ class Spec:
     backoff: Backoff = field(default_factory=Backoff)
     significant: bool = False
     own: Intensity | None = None
-    cooldown: float = 60.0
+    cooldown: float | None = 60.0
 
     def __post_init__(self) -> None:
         for name, seconds in (("shutdown", ACTOR_SHUTDOWN), ("start_timeout", ACTOR_START)):
@@ -156,6 +157,6 @@ _FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
     ("backoff", _backoff, "is no backoff"),
     ("significant", lambda value: isinstance(value, bool), "is neither true nor false"),
     ("own", lambda value: value is None or _intensity(value), "is no intensity"),
-    ("cooldown", _seconds, "is no number of seconds"),
+    ("cooldown", lambda value: value is None or _seconds(value), "is no number of seconds"),
 )
 """The fields of a spec: which values are right, and what is said about another."""

@@ -23,7 +23,11 @@ from .policy.restart import AutoShutdown, Exit, Intensity, Restart, RestartPolic
 from .spec import Spec, SpecError, check_specs
 
 DEFAULT_INTENSITY = Intensity(5, 60.0)
-"""OTP's default, 1 in 5 s, is too tight for workers that talk to a network."""
+"""OTP's default, 1 in 5 s, is too tight for workers that talk to a network.
+
+OTP's design principles ("Tuning the intensity and period") read the two numbers as a burst that is survived,
+here five crashes at once, and a rate that is borne for ever, here one crash in 12 s.
+"""
 
 
 class EscalatedError(KnellError):
@@ -99,7 +103,7 @@ class Supervisor(Behaviour):
     # Life
 
     def on_start(self) -> None:
-        """Start the children in order; if one does not come up, stop those before it and fail."""
+        """Start the children in order; if one does not come up, fail: `on_failure` stops those before it."""
         self._policy.add(spec.policy for spec in self._specs.values())
         kept = self._left_running()
         for spec in self._specs.values():
@@ -107,7 +111,6 @@ class Supervisor(Behaviour):
             if spec.id in kept:
                 self._children.cells[spec.id].record = record
             elif failed := self._children.launch(spec, record):
-                self._halt(final=self._is_root)
                 raise StartError(f"{spec.id} did not start: {failed.error!r}") from failed.error
             self._policy.started(spec.id, self.ctx.clock.now())
         self._watchdog()
@@ -155,8 +158,11 @@ class Supervisor(Behaviour):
         if self._policy.children[id_].status is Status.UNDEFINED:
             return  # it crashed on its way to a stop that somebody asked for
         if report.ended.how is Exit.CRASH:
-            self._note("crashed", id_, report.ended.error)
-        self._ended(id_, report.ended.how)
+            self._children.note("crashed", cell, report.ended.error)
+        try:
+            self._ended(id_, report.ended.how)
+        finally:
+            self._children.tell()
 
     def _ended(self, id_: str, how: Exit) -> None:
         self._check_zombies()
@@ -172,8 +178,7 @@ class Supervisor(Behaviour):
                 case restart.Stop(ids):
                     self._children.halt(ids, final=False)
                 case restart.Start(ids):
-                    for id_ in ids:
-                        todo.extend(self._start_again(id_))
+                    todo.extendleft(reversed(self._start_round(ids)))
                 case restart.Forget(id_):
                     self._forget(id_)
                 case restart.Degrade(id_):
@@ -184,6 +189,13 @@ class Supervisor(Behaviour):
                     raise Shutdown
         if (at := self._policy.next_due()) is not None:
             self.ctx.wake_at("restart", at)
+
+    def _start_round(self, ids: tuple[str, ...]) -> list[restart.Action]:
+        """Start children in order; when one fails, what follows from that comes before the others' turn."""
+        for position, id_ in enumerate(ids):
+            if more := self._start_again(id_):
+                return [*more, restart.Start(ids[position + 1 :])]
+        return []
 
     def _start_again(self, id_: str) -> list[restart.Action]:
         child = self._policy.children.get(id_)
@@ -257,9 +269,13 @@ class Supervisor(Behaviour):
         self._require_down(id_)
         self._forget(id_)
 
-    def _apply(self, specs: tuple[Spec, ...]) -> None:
+    def _apply(
+        self, specs: tuple[Spec, ...], strategy: Strategy | None = None, intensity: Intensity | None = None
+    ) -> None:
         """Go from the present children to these; those whose spec is unchanged notice nothing."""
         check_specs(specs, self._auto_shutdown)
+        self._policy.strategy = strategy or self._policy.strategy
+        self._policy.intensity = intensity or self._policy.intensity
         wanted = {spec.id: spec for spec in specs}
         for id_ in [id_ for id_ in reversed(self._specs) if id_ not in wanted]:
             self._forget(id_)
@@ -353,6 +369,5 @@ class Supervisor(Behaviour):
                 return
 
     def _note(self, kind: str, id_: str, error: BaseException | None) -> None:
-        path = self._children.cells[id_].path
-        log.error(f"actor.{kind}", actor=path, exc_info=error)
-        self.ctx.cell.host.tell(ActorEvent(kind, path, repr(error)))
+        self._children.note(kind, self._children.cells[id_], error)
+        self._children.tell()

@@ -97,7 +97,8 @@ class ChildPolicy:
 
     Attributes:
         own: an intensity of its own: exceeding it degrades the child and does not count for its supervisor.
-        cooldown: seconds after which a degraded child is tried again.
+        cooldown: seconds after which a degraded child is tried again; None: nobody can do without it, so
+            exceeding its own intensity ends the supervisor.
     """
 
     id: str
@@ -105,7 +106,7 @@ class ChildPolicy:
     backoff: Backoff = field(default_factory=Backoff)
     significant: bool = False
     own: Intensity | None = None
-    cooldown: float = 60.0
+    cooldown: float | None = 60.0
 
 
 @dataclass(slots=True)
@@ -248,13 +249,14 @@ class RestartPolicy:
             child.failures = 0
         child.failures += 1
         child.status = Status.RESTARTING
-        if child.policy.own is not None:
-            if _exceeds(child.recent, child.policy.own, now):
-                child.status, child.due = Status.DEGRADED, now + child.policy.cooldown
-                return [Degrade(child.policy.id)]
-        elif _exceeds(self._recent, self.intensity, now):
-            most = f"{self.intensity.restarts} restarts in {self.intensity.within:g} s"
-            return [Escalate(f"{child.policy.id}: more than {most}")]
+        own, cooldown = child.policy.own, child.policy.cooldown
+        limit, recent = (self.intensity, self._recent) if own is None else (own, child.recent)
+        if _exceeds(recent, limit, now):
+            if own is None or cooldown is None:
+                most = f"{limit.restarts} restarts in {limit.within:g} s"
+                return [Escalate(f"{child.policy.id}: more than {most}")]
+            child.status, child.due = Status.DEGRADED, now + cooldown
+            return [Degrade(child.policy.id)]
         actions: list[Action] = []
         group = self._group(child.policy.id)
         if running := tuple(i for i in reversed(group) if self.children[i].status is Status.RUNNING):

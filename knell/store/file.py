@@ -4,6 +4,7 @@ Every promise rests on `synchronous=FULL`: NORMAL loses acknowledged rows in a p
 read back at the start and anything else is refused. Ownership is a lock on a file beside it.
 """
 
+import ctypes
 import fcntl
 import os
 import sqlite3
@@ -133,7 +134,19 @@ class SqliteFile:
         """Let go of lock and connection in a forked child: both are the parent's."""
         if self._lock is not None:
             os.close(self._lock)
-            self._lock = self._db = None
+            self._lock = None
+        if self._db is not None:
+            abandon(self._db)
+            self._db = None
+
+
+def abandon(connection: sqlite3.Connection) -> None:
+    """Never close a connection that was inherited by a fork.
+
+    A thread of the parent may have been inside it, and then holds its mutex for ever here: closing
+    it, as the garbage collector does, would hang. SQLite forbids any use of it anyway.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 # Weakly: what is registered with the interpreter itself stays for ever, and a store holds cached events.

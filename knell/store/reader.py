@@ -1,7 +1,9 @@
 """Reading the SQLite store beside its owner: a connection that cannot write, for any thread."""
 
+import os
 import sqlite3
 import threading
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ from knell.errors import StoreError
 from knell.ids import delivery_id
 from knell.messages import ChannelStatus, DeliveryStatus
 from knell.store.contract import State
+from knell.store.file import abandon
 
 
 class SqliteReader:
@@ -22,6 +25,7 @@ class SqliteReader:
         self._path = Path(path)
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
+        _readers.add(self)
 
     def status(self, event_id: str) -> DeliveryStatus | None:
         """Return where an event stands."""
@@ -52,6 +56,12 @@ class SqliteReader:
                 self._db.close()
                 self._db = None
 
+    def disown(self) -> None:
+        """Let go of the connection in a forked child: it is the parent's."""
+        if self._db is not None:
+            abandon(self._db)
+            self._db = None
+
     def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         with self._lock:
             try:
@@ -62,6 +72,17 @@ class SqliteReader:
                 return self._db.execute(sql, args).fetchall()
             except sqlite3.Error as error:
                 raise StoreError(f"store {self._path}: {error}") from error
+
+
+_readers: weakref.WeakSet[SqliteReader] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for reader in list(_readers):
+        reader.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _channel(event_id: str, row: tuple[Any, ...]) -> ChannelStatus:

@@ -151,6 +151,52 @@ def test_the_bound_counts_what_waits(make: Make, letters: Letters) -> None:
     assert [_take(mailbox), _take(mailbox), _take(mailbox)] == [1, 3, None]
 
 
+def test_the_bound_may_change(make: Make, letters: Letters) -> None:
+    """What waits stays and counts under the new bound, whatever the bound was when it came."""
+    mailbox = make()
+    for number in range(100):
+        mailbox.put(_env(number))
+    assert [_take(mailbox) for _ in range(95)] == list(range(95))
+    mailbox.maxsize = 3
+    mailbox.put(_env("refused"))
+    assert [_take(mailbox) for _ in range(3)] == [95, 96, 97]
+    for word in ("kept", "refused again"):
+        mailbox.put(_env(word))
+    assert letters == [("refused", "mailbox_full"), ("refused again", "mailbox_full")]
+    assert mailbox.depth == 3
+    mailbox.maxsize = 4
+    for word in ("fourth", "fifth"):
+        mailbox.put(_env(word))
+    assert letters[2:] == [("fifth", "mailbox_full")]
+    mailbox.maxsize = None
+    for number in range(100):
+        mailbox.put(_env(number))
+    assert mailbox.depth == 104
+    assert len(letters) == 3
+
+
+def test_a_race_neither_makes_nor_loses_places(make: Make, letters: Letters) -> None:
+    """After senders and the owner have raced, as many messages fit as before."""
+    mailbox = make(100)
+    taken = 0
+
+    def send() -> None:
+        for number in range(2_000):
+            mailbox.put(_env(number))
+
+    threads = [threading.Thread(target=send) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    while any(thread.is_alive() for thread in threads) or mailbox.depth:
+        assert mailbox.depth <= 100
+        taken += mailbox.take(0.001) is not None
+    assert taken + len(letters) == 8_000
+    letters.clear()
+    for number in range(101):
+        mailbox.put(_env(number))
+    assert letters == [(100, "mailbox_full")]
+
+
 def test_depth_without_a_bound_is_known_too(make: Make) -> None:
     """For the metrics."""
     mailbox = make()

@@ -4,11 +4,11 @@ from typing import Any
 import pytest
 
 from knell.actors.control import Control
-from knell.actors.policy.restart import AutoShutdown, Backoff, Intensity, Restart
+from knell.actors.policy.restart import AutoShutdown, Backoff, Intensity, Restart, Strategy
 from knell.actors.spec import BRUTAL, check_specs
 from knell.actors.supervisor import RefusedError, StartError
 from tests.deeds import Puppets, crash, nested, statuses
-from tests.puppets import PATIENCE
+from tests.puppets import PATIENCE, Gate
 
 NEVER = {"intensity": Intensity(0, 60)}
 
@@ -85,6 +85,37 @@ def test_a_child_with_its_own_intensity_is_degraded(tree: Any, story: Any, puppe
     assert tree.ref("b").ask("alive", timeout=PATIENCE) == "alive"
     assert story.until("a", "waits")[-2:] == [("a", "start", 3), ("a", "waits")]
     assert statuses(control) == {"a": "running", "b": "running"}
+
+
+def test_one_that_is_degraded_for_hanging_says_so(tree: Any, puppet: Puppets, gate: Gate) -> None:
+    """People read why: it did not crash with anything."""
+    tree.start(puppet(hang_after=0.02, own=Intensity(0, 60)))
+    tree.ref("a").tell(gate)
+    assert tree.event("degraded").detail == "TimeoutError('a hung: outcome unknown')"
+
+
+def test_acrash_is_told_before_what_follows(tree: Any, puppet: Puppets) -> None:
+    """The start is not kept waiting for it; the order is kept all the same, to the last crash."""
+    tree.start(puppet(), intensity=Intensity(1, 60))
+    tree.ref("a").tell(crash)
+    tree.ref("a").tell(crash)
+    told = [tree.events.get(timeout=PATIENCE).kind for _ in range(6)]
+    assert told == ["started", "crashed", "restarted", "crashed", "escalated", "stopped"]
+
+
+def test_acrash_is_told_while_the_next_start_takes_long(tree: Any, puppet: Puppets, gate: Gate) -> None:
+    """Whoever looks for the reason does not have to wait for the actor."""
+
+    def start(puppet: Any) -> None:
+        if puppet.ctx.incarnation == 2:
+            gate(puppet)
+
+    tree.start(puppet(start=start))
+    tree.ref("a").tell(crash)
+    assert gate.entered.wait(PATIENCE)
+    assert tree.event("crashed").detail == "ZeroDivisionError('over a message')"
+    gate.leave.set()
+    assert tree.event("restarted").actor == "a"
 
 
 def test_a_backing_off_child_can_be_looked_at_and_stopped(tree: Any, puppet: Puppets) -> None:
@@ -212,3 +243,52 @@ def test_a_right_spec_passes(puppet: Puppets) -> None:
     """Significant children too, where their end means something."""
     significant = puppet("a", restart=Restart.TEMPORARY, significant=True)
     check_specs([significant, puppet("b")], AutoShutdown.ANY_SIGNIFICANT)
+
+
+def test_two_starts_that_fail_in_one_round(tree: Any, story: Any, puppet: Puppets) -> None:
+    """What follows from the first failure is done before the others' turn: nobody is started twice."""
+    failing = {"a": 1, "c": 1}
+
+    def start(actor: Any) -> None:
+        if actor.ctx.incarnation > 1 and failing.get(actor.ctx.name, 0):
+            failing[actor.ctx.name] -= 1
+            raise ZeroDivisionError(actor.ctx.name)
+
+    control = tree.start(
+        *(puppet(name, start=start) for name in "abc"),
+        strategy=Strategy.ONE_FOR_ALL,
+        intensity=Intensity(10, 60.0),
+    )
+    story.take(3)
+    tree.ref("b").tell(crash)
+    for _ in range(3):
+        tree.event("crashed")
+    for name in "abc":
+        assert tree.ref(name).ask("there", timeout=PATIENCE) == "there"
+    assert statuses(control) == dict.fromkeys("abc", "running")
+    assert failing == {"a": 0, "c": 0}
+
+
+@pytest.mark.parametrize("host", [0], indirect=True)
+def test_too_many_hung_threads_end_the_whole_tree(tree: Any, puppet: Puppets, gate: Any) -> None:
+    """A parent does not restart a supervisor that gave up over them: the process has to end."""
+    tree.start(nested("inner", puppet("a", hang_after=0.05)), puppet("b"), intensity=Intensity(10, 60.0))
+    tree.cell("inner").children["a"].actor_ref.tell(gate)
+    assert gate.entered.wait(PATIENCE)
+    assert tree.event("escalated").actor == "inner"
+    event = tree.event("escalated")
+    assert (event.actor, event.detail) == ("", "1 hung threads, more than 0")
+    assert tree.root.closed.wait(PATIENCE)
+
+
+def test_strategy_and_intensity_can_be_changed(tree: Any, story: Any, puppet: Puppets) -> None:
+    """`apply` takes them for what happens from now on; nobody is restarted for it."""
+    a, b = puppet("a"), puppet("b")
+    control = tree.start(a, b)
+    story.take(2)
+    control.apply((a, b), strategy=Strategy.ONE_FOR_ALL, intensity=Intensity(1, 60.0))
+    assert story.rest() == []
+    tree.ref("a").tell(crash)
+    assert story.until("b", "start", 2)
+    tree.ref("a").tell(crash)
+    assert tree.event("escalated").detail == "a: more than 1 restarts in 60 s"

@@ -348,6 +348,17 @@ def test_removing_an_unknown_child_does_nothing() -> None:
     assert list(policy.children) == ["a"]
 
 
+def test_who_is_needed_is_never_degraded() -> None:
+    """Without a cool-down, exceeding its own intensity ends the supervisor; it counts alone."""
+    needed = ChildPolicy("a", own=Intensity(1, 60), cooldown=None)
+    policy = RestartPolicy(Strategy.ONE_FOR_ONE, Intensity(0, 60), lambda: 0.0)
+    policy.add([needed])
+    policy.started("a", 0.0)
+    assert policy.ended("a", Exit.CRASH, 1.0) == [Start(("a",))]
+    policy.started("a", 1.0)
+    assert policy.ended("a", Exit.CRASH, 2.0) == [Escalate("a: more than 1 restarts in 60 s")]
+
+
 # Any history
 
 
@@ -401,8 +412,10 @@ class Supervision(RuleBasedStateMachine):
                     self.running -= set(ids)
                 case Start(ids):
                     assert list(ids) == [id_ for id_ in self.known if id_ in ids]
-                    for id_ in ids:
-                        todo += self._start(id_)
+                    for position, id_ in enumerate(ids):
+                        if more := self._start(id_):
+                            todo = [*more, Start(ids[position + 1 :]), *todo]
+                            break
                 case Forget(id_):
                     self.known.remove(id_)
                     self.running.discard(id_)

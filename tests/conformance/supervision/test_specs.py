@@ -27,7 +27,6 @@ from tests.deeds import Puppets, statuses
         ({"hang_after": -0.5}, "a: hang_after -0.5 is no number of seconds"),
         ({"hang_after": "5"}, "a: hang_after '5' is no number of seconds"),
         ({"cooldown": -1}, "a: cooldown -1 is no number of seconds"),
-        ({"cooldown": None}, "a: cooldown None is no number of seconds"),
         ({"mailbox": 0}, "a: mailbox 0 is not 1 or more"),
         ({"attempts": 0}, "a: attempts 0 is not 1 or more"),
         ({"attempts": 1.5}, "a: attempts 1.5 is not 1 or more"),
