@@ -7,8 +7,8 @@ import pykka
 import pytest
 
 from knell.actors.behaviour import Signal
-from knell.actors.cell import ForkedError
 from knell.actors.context import signal as put
+from knell.actors.lifetime import ForkedError
 from knell.errors import SystemStopped
 from tests.deeds import Puppets
 from tests.puppets import PATIENCE, Gate
@@ -61,7 +61,7 @@ def test_61_no_lock_of_another_thread_is_waited_for(tree: Any, puppet: Puppets, 
     ref, mailbox = tree.ref("a"), tree.cell("a").mailbox
 
     def hold(puppet: Any) -> None:
-        with mailbox._gate, mailbox._own:
+        with mailbox._own:
             gate(puppet)
 
     def check() -> bool:
