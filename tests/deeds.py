@@ -7,6 +7,7 @@ from knell.actors.behaviour import Shutdown
 from knell.actors.control import Control
 from knell.actors.spec import Spec
 from knell.actors.supervisor import Supervisor
+from tests.puppets import PATIENCE
 
 Puppets = Callable[..., Spec]
 """Makes the spec of a puppet: the fixture `puppet`."""
@@ -20,6 +21,11 @@ def crash(_puppet: Any) -> None:
 def end(_puppet: Any) -> None:
     """End orderly."""
     raise Shutdown
+
+
+def ask(ref: Any, order: Callable[[Any], Any]) -> Any:
+    """Let a puppet do something, and return its answer."""
+    return ref.ask(order, timeout=PATIENCE)
 
 
 def incarnation(puppet: Any) -> int:

@@ -42,6 +42,7 @@ def _wait(tree: Tree, control: Control, time: Any) -> int:
     tree.event("crashed")
     _look(control)
     began, record = time.now, tree.cell("a").record
+    assert record is not None
     due = record.due
     assert due is not None
     time.passes(due - began - JUST)
@@ -49,7 +50,8 @@ def _wait(tree: Tree, control: Control, time: Any) -> int:
     time.passes(JUST)
     _look(control)
     assert record.due != due, "it waits too long"
-    return round((due - began) * 1000)
+    waited: float = due - began
+    return round(waited * 1000)
 
 
 @pytest.mark.parametrize(

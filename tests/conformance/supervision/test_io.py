@@ -2,7 +2,7 @@ import asyncio
 import time as clocks
 from typing import Any
 
-from tests.deeds import Puppets, crash
+from tests.deeds import Puppets, ask, crash
 from tests.puppets import PATIENCE
 
 SECONDS = 0.2
@@ -32,12 +32,12 @@ def test_50_a_thousand_calls_take_the_time_of_one(tree: Any, story: Any, puppet:
     tree.start(puppet())
     ref = tree.ref("a")
     began = clocks.monotonic()
-    ref.ask(lambda p: [p.ctx.spawn_io(call, n, op=n) for n in range(1000)], timeout=PATIENCE)
+    ask(ref, lambda p: [p.ctx.spawn_io(call, n, op=n) for n in range(1000)])
     assert ref.ask("meanwhile", timeout=PATIENCE) == "meanwhile"
     told = [word for word in story.take(1002) if word[1] == "io"]
     assert SECONDS <= clocks.monotonic() - began < SECONDS + SLACK
     assert sorted(word[2:] for word in told) == [(number, number, False) for number in range(1000)]
-    assert ref.ask(lambda p: p.ctx.pending, timeout=PATIENCE) == {}
+    assert ask(ref, lambda p: p.ctx.pending) == {}
 
 
 def test_51_outcomes_reach_the_next_incarnation(tree: Any, story: Any, puppet: Puppets) -> None:
@@ -62,5 +62,5 @@ def test_51_outcomes_reach_the_next_incarnation(tree: Any, story: Any, puppet: P
     assert [word[1] for word in story.until("a", "start", 2)] == ["start", "failure", "start"]
     tree.host.io.loop.call_soon_threadsafe(release.set)
     assert sorted(story.take(100)) == [("a", "io", number, number, True) for number in range(100)]
-    assert tree.ref("a").ask(lambda p: p.ctx.pending, timeout=PATIENCE) == {}
+    assert ask(tree.ref("a"), lambda p: p.ctx.pending) == {}
     assert story.rest() == []

@@ -7,6 +7,7 @@ import pytest
 
 from knell.actors.behaviour import Behaviour
 from knell.actors.policy.restart import Backoff, Intensity
+from knell.actors.spec import Spec
 from tests.deeds import Puppets, crash
 from tests.puppets import PATIENCE, Gate
 
@@ -86,8 +87,8 @@ def test_37_an_address_outlives_every_restart(tree: Any, story: Any, puppet: Pup
     """
     control = tree.start(puppet(hang_after=0.05))
     ref = tree.ref("a")
-    for again in (lambda: ref.tell(crash), lambda: ref.tell(gate), lambda: control.terminate_child("a")):
-        again()
+    for happens, to in ((ref.tell, crash), (ref.tell, gate), (control.terminate_child, "a")):
+        happens(to)
         if not ref.is_alive():
             assert control.restart_child("a") is ref
         assert ref.ask("works", timeout=PATIENCE) == "works"
@@ -180,13 +181,13 @@ class Gauge(Behaviour):
         return message(self) if callable(message) else message
 
 
-def test_60_racing_senders_never_exceed_the_bound(tree: Any, puppet: Puppets, gate: Gate) -> None:
+def test_60_racing_senders_never_exceed_the_bound(tree: Any, gate: Gate) -> None:
     """Eight of them: while nobody takes exactly the bound is kept, while somebody takes never more.
 
     Origin: a gap of the prototype, a bound on a queue's size.
     """
     depths: list[int] = []
-    tree.start(puppet("g", behaviour=lambda ctx, **_: Gauge(ctx, depths=depths), mailbox=10))
+    tree.start(Spec("g", Gauge, {"depths": depths}, mailbox=10))
     ref = tree.ref("g")
     ref.tell(gate)
     assert gate.entered.wait(PATIENCE)
@@ -199,8 +200,7 @@ def test_60_racing_senders_never_exceed_the_bound(tree: Any, puppet: Puppets, ga
     assert (tree.cell("g").mailbox.depth, tree.host.letters.total) == (10, 1590)
     gate.leave.set()
     _side_by_side(8, send)
-    while tree.cell("g").mailbox.depth:  # there is room for the ask
-        tree.cell("g").mailbox.maxsize = 11
+    tree.cell("g").mailbox.maxsize = 11  # there is room for the ask
     ref.ask("last", timeout=PATIENCE)
     assert len(depths) - 2 + tree.host.letters.total == 3200
     assert max(depths) <= 10

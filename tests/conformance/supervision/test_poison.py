@@ -12,7 +12,7 @@ from knell.actors.letters import DeadLetter
 from knell.actors.telemetry import Telemetry
 from knell.deliveries import Attempt, Delivery, Done, Settlement
 from knell.messages import Delivered
-from tests.deeds import Puppets, crash, incarnation
+from tests.deeds import Puppets, ask, crash, incarnation
 from tests.puppets import PATIENCE, Gate, Puppet
 
 
@@ -66,7 +66,7 @@ def test_63_what_is_kept_can_be_dropped(tree: Any, puppet: Puppets, hook: str) -
     with pytest.raises(ZeroDivisionError):
         ref.ask(spend, timeout=PATIENCE)
     assert ref.ask(spend, timeout=PATIENCE) == 0.5
-    assert ref.ask(lambda p: p.ctx.keep["dropped"], timeout=PATIENCE) == 1
+    assert ask(ref, lambda p: p.ctx.keep["dropped"]) == 1
     assert ref.ask(incarnation, timeout=PATIENCE) == 2
 
 
@@ -110,17 +110,20 @@ def test_65_a_known_outcome_stays_known(
     async def send() -> Delivered:
         return Delivered("provider's receipt")
 
+    def begin(puppet: Any) -> None:
+        puppet.ctx.spawn_io(send, op=Sending(attempt.rows, attempt))
+
     tree.host.letters.hand_back = hand_back
     attempt = Attempt((Delivery(row=7, event=make_event(), channel="a", order_key=""),))
-    stumble = staticmethod(crash if how == "crashed" else gate)
-    behaviour = type("Stumbler", (Stumbling,), {"stumble": stumble})
+    stumble: Any = crash if how == "crashed" else gate
+    behaviour = type("Stumbler", (Stumbling,), {"stumble": staticmethod(stumble)})
     tree.start(puppet("outbox"), puppet("a", behaviour=behaviour, hang_after=0.05))
     ref = tree.ref("a")
-    ref.tell(lambda p: p.ctx.spawn_io(send, op=Sending(attempt.rows, attempt)))
+    ref.tell(begin)
     assert told.wait(PATIENCE)
     (letter,) = letters
     assert (type(letter.message), letter.message.result.receipt) == (IoDone, "provider's receipt")
     assert letter.reason == how
     settled = next(word[1] for word in iter(story.next, None) if word[0] == "outbox" and word[1] != "start")
     assert settled.settlements == (Settlement(attempt.deliveries[0], Done("provider's receipt")),)
-    assert ref.ask(lambda p: (p.ctx.keep["taken"], p.ctx.pending), timeout=PATIENCE) == (1, {})
+    assert ask(ref, lambda p: (p.ctx.keep["taken"], p.ctx.pending)) == (1, {})

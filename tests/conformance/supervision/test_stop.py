@@ -10,7 +10,7 @@ import pytest
 from knell.actors.behaviour import IoDone
 from knell.actors.incarnation import IO_SHARE
 from knell.actors.policy.restart import Backoff
-from tests.deeds import Puppets
+from tests.deeds import Puppets, ask
 from tests.puppets import PATIENCE
 
 CALLS = 100
@@ -89,7 +89,7 @@ def test_52_outcomes_are_heard_before_a_stop(tree: Any, story: Any, puppet: Pupp
         return number
 
     control = tree.start(puppet())
-    tree.ref("a").ask(lambda p: [p.ctx.spawn_io(request, n, op=n) for n in range(CALLS)], timeout=PATIENCE)
+    ask(tree.ref("a"), lambda p: [p.ctx.spawn_io(request, n, op=n) for n in range(CALLS)])
     stopper = threading.Thread(target=control.terminate_child, args=["a"])
     stopper.start()
     story.until("a", "drain")
@@ -114,7 +114,7 @@ def test_52_outcomes_after_the_deadline_are_dead_letters(tree: Any, story: Any, 
         return number
 
     control = tree.start(puppet(shutdown=shutdown))
-    tree.ref("a").ask(lambda p: [p.ctx.spawn_io(request, n, op=n) for n in range(CALLS)], timeout=PATIENCE)
+    ask(tree.ref("a"), lambda p: [p.ctx.spawn_io(request, n, op=n) for n in range(CALLS)])
     began = clocks.monotonic()
     control.terminate_child("a")
     assert shutdown * IO_SHARE <= clocks.monotonic() - began < shutdown * IO_SHARE + SLACK
@@ -124,9 +124,7 @@ def test_52_outcomes_after_the_deadline_are_dead_letters(tree: Any, story: Any, 
     assert all(type(letter.message) is IoDone and letter.reason == "stopped" for letter in letters)
     assert sorted(letter.message.result for letter in letters) == list(range(CALLS))
     control.restart_child("a")
-    assert tree.ref("a").ask(lambda p: p.ctx.pending, timeout=PATIENCE) == {}, (
-        "nobody waits for them any more"
-    )
+    assert ask(tree.ref("a"), lambda p: p.ctx.pending) == {}, "nobody waits for them any more"
 
 
 def test_52_an_outcome_that_came_while_it_was_down_is_no_reason_to_wait(tree: Any, puppet: Puppets) -> None:

@@ -1,7 +1,7 @@
 import threading
 from typing import Any
 
-from tests.deeds import Puppets, crash
+from tests.deeds import Puppets, ask, crash
 from tests.puppets import PATIENCE, Gate
 
 
@@ -16,7 +16,7 @@ def test_42_a_watcher_is_told_of_the_final_stop_only(tree: Any, story: Any, pupp
     """
     control = tree.start(puppet("a"), puppet("watcher"))
     watched, watcher = tree.ref("a"), tree.ref("watcher")
-    first = watcher.ask(lambda p: p.ctx.watch(watched), timeout=PATIENCE)
+    first = ask(watcher, lambda p: p.ctx.watch(watched))
     watched.tell(crash)
     assert _notices(story.until("a", "start", 2)) == []
     watched.stop(timeout=PATIENCE)
@@ -25,7 +25,7 @@ def test_42_a_watcher_is_told_of_the_final_stop_only(tree: Any, story: Any, pupp
     assert _notices(story.until("watcher", "nothing before this")) == []
     control.terminate_child("a")
     assert _notices(story.until("watcher", "terminated", "a", first)) == [("a", first)]
-    late = watcher.ask(lambda p: p.ctx.watch(watched), timeout=PATIENCE)
+    late = ask(watcher, lambda p: p.ctx.watch(watched))
     assert _notices(story.until("watcher", "terminated", "a", late)) == [("a", late)]
     control.restart_child("a")
     control.terminate_child("a")
