@@ -185,7 +185,7 @@ class System:
         launch = self.root.begin()
         launch.done.wait()
         if launch.failed is not None:
-            self._release(LEAST_RELEASE)
+            self.stop(LEAST_RELEASE)
             error = launch.failed.error
             cause = error.__cause__ if error is not None else None
             raise cause if isinstance(cause, KnellError) else error or KnellError("the system did not start")

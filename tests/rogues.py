@@ -30,6 +30,9 @@ class Stage:
         failing: while set, `send` answers that the provider is down.
         holding: while set, `send` waits until it is cleared by `release`.
         hanging: while set, `fit` blocks the actor's thread until `release`.
+        blocking: while set, `send` blocks the I/O thread until `release`.
+        hung, free: set when a thread is blocked, and when it is not any more.
+        call: what `send` calls.
         tried: titles, as each attempt begins.
         sent: titles, as each is delivered.
     """
@@ -38,7 +41,8 @@ class Stage:
         self.name = f"stage-{next(_names)}"
         self.crashing, self.failing = threading.Event(), threading.Event()
         self.holding, self.hanging = threading.Event(), threading.Event()
-        self.hung = threading.Event()
+        self.blocking, self.hung, self.free = threading.Event(), threading.Event(), threading.Event()
+        self.call: Callable[[], None] = lambda: None
         self.tried: queue.Queue[str] = queue.Queue()
         self.sent: queue.Queue[str] = queue.Queue()
         self._released = threading.Event()
@@ -51,18 +55,23 @@ class Stage:
         """Let go what is held or hangs, now and later."""
         self.holding.clear()
         self.hanging.clear()
+        self.blocking.clear()
         self._released.set()
 
     def block(self) -> None:
         """Block the thread."""
         self.hung.set()
         assert self._released.wait(PATIENCE)
+        self.free.set()
 
     async def play(self, title: str) -> Outcome:
         """Do what the test says."""
         self.tried.put(title)
         if self.crashing.is_set():
             raise RuntimeError("a bug")
+        self.call()
+        if self.blocking.is_set():
+            self.block()
         if self.holding.is_set():
             await asyncio.to_thread(self._released.wait, PATIENCE)
         if self.failing.is_set():

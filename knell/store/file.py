@@ -141,10 +141,9 @@ class SqliteFile:
 
 
 def abandon(connection: sqlite3.Connection) -> None:
-    """Never close a connection that was inherited by a fork.
+    """Never close a connection that a fork inherited, as the garbage collector would.
 
-    A thread of the parent may have been inside it, and then holds its mutex for ever here: closing
-    it, as the garbage collector does, would hang. SQLite forbids any use of it anyway.
+    SQLite's "How To Corrupt", section 2.6: not even sqlite3_close() is safe in the child.
     """
     ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
