@@ -57,7 +57,10 @@ def test_two_systems_in_one_process(run_system: Run, make_stage: Callable[[], St
     assert there.next_sent() == "three"
     assert one.manager.notify(event("late")).refused == "stopped"
     two.manager.stop()
-    assert pykka.ActorRegistry.get_all() == []
+    for watched in (one, two):
+        system = watched.manager.system
+        ours = {cell.actor_ref for cell in (system.root, *system.cells())}
+        assert ours.isdisjoint(pykka.ActorRegistry.get_all())
 
 
 def test_stop_twice(run_system: Run, stage: Stage) -> None:
@@ -148,19 +151,18 @@ def test_a_manager_that_was_never_started(stage: Stage, tmp_path: Path) -> None:
         {"channels": {"a": stage.section()}, "store": {"url": f"sqlite:///{tmp_path}/knell.db"}}
     )
     manager.stop()
-    assert set(threading.enumerate()) == before
+    assert set(threading.enumerate()) <= before
 
 
 def test_a_start_that_fails_leaves_nothing(run_system: Run, stage: Stage) -> None:
     """No thread, no metric, no actor; the store that was in use goes on."""
     watched = run_system({"a": stage.section()})
-    before = set(threading.enumerate())
+    before, actors = set(threading.enumerate()), len(pykka.ActorRegistry.get_all())
     with pytest.raises(Exception, match="is using it"):
         run_system({"a": stage.section()})
     for thread in set(threading.enumerate()) - before:
         thread.join(PATIENCE)
-    assert set(threading.enumerate()) == before
-    paths = {"root", *(cell.path for cell in watched.manager.system.cells())}
-    assert len(pykka.ActorRegistry.get_all()) == len(paths)
+    assert set(threading.enumerate()) <= before
+    assert len(pykka.ActorRegistry.get_all()) <= actors
     watched.tell("one")
     assert stage.next_sent() == "one"
