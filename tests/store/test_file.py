@@ -54,12 +54,13 @@ def _mode(path: Path) -> int:
 
 
 def test_only_its_owner_can_read_it(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> None:
-    """The file, its log, its index and its lock: events are nobody else's business."""
+    """The file, its log, its index, its lock and its ballast: events are nobody else's business."""
     store.begin()
     store.append(submit("e1", "slack"), NOW)
     store.commit()
     files = {file.name: _mode(file) for file in path.parent.iterdir()}
-    assert files == dict.fromkeys(["knell.db", "knell.db-shm", "knell.db-wal", "knell.db.lock"], 0o600)
+    names = ["knell.db", "knell.db-shm", "knell.db-wal", "knell.db.lock", "knell.db.ballast"]
+    assert files == dict.fromkeys(names, 0o600)
     assert _mode(path.parent) == 0o700
 
 
