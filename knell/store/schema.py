@@ -71,8 +71,8 @@ CREATE INDEX event_bare ON event (accepted) WHERE bare = 1;
 -- keys go with their event
 CREATE INDEX key_seq ON key (seq);
 
--- backlog: counts, walking, expiry
-CREATE INDEX delivery_open ON delivery (channel, seq) WHERE finished IS NULL;
+-- backlog: counts, walking, expiry; with `finished`, so that counting needs no table
+CREATE INDEX delivery_open ON delivery (channel, seq, finished) WHERE finished IS NULL;
 -- the oldest of an order key
 DROP INDEX delivery_order;
 CREATE INDEX delivery_order ON delivery (channel, order_key, id)
@@ -84,7 +84,7 @@ CREATE INDEX delivery_sending ON delivery (channel, order_key) WHERE state = 3;
 CREATE INDEX delivery_late ON delivery (due) WHERE state = 0 AND due > 0;
 -- dead letters, youngest first; retention
 DROP INDEX delivery_dead;
-CREATE INDEX delivery_dead ON delivery (id, channel) WHERE state = 5;
+CREATE INDEX delivery_dead ON delivery (id, channel, state) WHERE state = 5;
 CREATE INDEX delivery_dead_since ON delivery (finished) WHERE state = 5;
 CREATE INDEX delivery_ended ON delivery (finished) WHERE finished IS NOT NULL AND state <> 5;
 

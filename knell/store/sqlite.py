@@ -48,17 +48,17 @@ class SqliteStore(Intake, Handout, Operations):
     @guarded
     def counts(self) -> dict[str, tuple[int, int]]:
         """Return how many unfinished and how many dead deliveries each channel has."""
-        unfinished = self._count("finished IS NULL")
-        dead = self._count("state = 5")
+        unfinished = self._count("delivery_open", "finished IS NULL")
+        dead = self._count("delivery_dead", "state = 5")
         channels = sorted({*unfinished, *dead})
         return {channel: (unfinished.get(channel, 0), dead.get(channel, 0)) for channel in channels}
 
-    def _count(self, condition: str) -> dict[str, int]:
-        return dict(
-            self.db.execute(
-                f"SELECT channel, count(*) FROM delivery WHERE {condition} GROUP BY channel"  # noqa: S608
-            ).fetchall()
+    def _count(self, index: str, condition: str) -> dict[str, int]:
+        rows = self.db.execute(
+            f"SELECT channel, count(*) FROM delivery INDEXED BY {index} "  # noqa: S608 - no text but our own
+            f"WHERE {condition} GROUP BY channel"
         )
+        return dict(rows.fetchall())
 
 
 def _result(row: tuple[Any, ...]) -> DeliveryResult:
