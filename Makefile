@@ -47,6 +47,9 @@ coverage: .venv/dev.stamp ## the tests with branch coverage, and its report
 	$(BIN)/coverage combine
 	$(BIN)/coverage report --skip-covered
 
+bench: .venv/dev.stamp ## what supervision costs beside stock pykka, under three minutes
+	$(BIN)/python benchmarks/supervision.py
+
 clean: ## remove everything that was made here
 	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info
 

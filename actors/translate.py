@@ -74,6 +74,13 @@ def intensity(config: NotificationConfig, name: str | None = None) -> Intensity:
     )
 
 
+def own_intensity(config: NotificationConfig, name: str) -> Intensity | None:
+    """Return how many restarts of a child of the root are too many; None: they count with its siblings'."""
+    own = child(config, name)
+    given = own.max_restarts is not None or own.within_seconds is not None
+    return intensity(config, name) if given else None
+
+
 def _rule(rule: RoutingRule) -> Rule:
     return Rule(
         rule.name,

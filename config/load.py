@@ -13,7 +13,7 @@ from .conceal import credentials, without
 from .layout import Layout, type_of
 from .problems import Problem, in_order, refuse
 from .references import likely_typos, reference_problems
-from .schema import NotificationConfig
+from .schema import Http, NotificationConfig
 from .secrets import Interpolation
 from .sections import ChannelTypes, SectionModel, channels
 from .strict_yaml import read
@@ -117,6 +117,32 @@ def examine(
     if config is None or problems:
         refuse(without(problems, secrets))
     return Loaded(config, root, in_order(without([*interpolation.warnings, *likely_typos(root)], secrets)))
+
+
+def http_section(
+    path: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] | None = None
+) -> Http:
+    """Return the `http` section alone, for who only wants to reach the service that has this configuration.
+
+    What is wrong elsewhere does not matter here: the channels' credentials may be the service's alone.
+
+    Raises:
+        ConfigError: a file cannot be read, or this section is wrong.
+    """
+    problems: list[Problem] = []
+    layout = Layout(lambda _: True, (), [])
+    trees = [layout.shape(tree, {}) for tree in _read(candidates(path), problems)]
+    root = trees[0]
+    for tree in trees[1:]:
+        root = merge(root, tree)
+    interpolation = Interpolation(os.environ if environ is None else environ)
+    entries_ = {key: node for key, node in root.entries.items() if key == "http"}
+    root = interpolation.resolve(replace(root, entries=entries_))
+    config, found = validate(NotificationConfig, root, "the settings", {})
+    problems += [*interpolation.problems, *found]
+    if config is None or problems:
+        refuse(without(problems, credentials([(root, NotificationConfig)])))
+    return config.http
 
 
 def check(config: NotificationConfig) -> None:

@@ -221,7 +221,9 @@ class ChildConfig(Strict):
     """Supervision of one actor, by its name; what is absent comes from `supervision`."""
 
     max_restarts: int | None = Field(
-        default=None, ge=0, description="restarts within the window before it is degraded"
+        default=None,
+        ge=0,
+        description="restarts within the window before a channel is degraded, or the system fails",
     )
     within_seconds: Seconds | None = Field(default=None, description="length of the window")
     backoff: Backoff | None = Field(default=None, description="wait before a restart")

@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "Show what knell does, on this machine alone.",
     "run": "Run the service in the foreground.",
     "send": "Send one event.",
+    "tree": "Show the actors of a running service.",
     "check": "Find every mistake in a configuration.",
     "init": "Write a configuration to begin with.",
     "schema": "Print the JSON Schema of the configuration.",

@@ -8,6 +8,7 @@ from urllib.parse import quote, urlsplit
 
 import msgspec
 
+from knell.actors.nodes import Survey
 from knell.errors import KnellError
 from knell.events import Sealed
 from knell.messages import DeliveryStatus
@@ -73,6 +74,14 @@ class Remote:
             KnellError: the service does not say; the message says why.
         """
         return self._decoded(self._request("GET", f"/v1/events/{quote(event_id)}"), DeliveryStatus)
+
+    def tree(self) -> Survey:
+        """Return the supervision tree.
+
+        Raises:
+            KnellError: the service does not show it; the message says why.
+        """
+        return self._decoded(self._request("GET", "/v1/tree"), Survey)
 
     def _request(self, method: str, path: str, body: bytes | None = None, again: str = "") -> bytes:
         try:

@@ -19,6 +19,7 @@ from knell.http.probes import Probes
 from knell.http.problems import Problem, problems
 from knell.http.reload import Reload
 from knell.http.service import Phase, Service
+from knell.http.tree import Tree
 from knell.log import log
 from knell.manager import NotificationManager
 
@@ -166,6 +167,6 @@ def application(service: Service) -> web.Application:
     """Return the routes of a service, with what every request goes through."""
     app = web.Application(middlewares=[problems, guard(service)])
     app.on_response_prepare.append(add_headers)
-    for part in (Probes(service), Events(service), Reload(service)):
+    for part in (Probes(service), Events(service), Tree(service), Reload(service)):
         app.add_routes(part.routes())
     return app
