@@ -8,6 +8,7 @@ import pykka
 from knell.deliveries import Attempt, Route, Settlement
 from knell.events import NotificationEvent, Sealed
 from knell.store.contract import Submission
+from knell.store.records import Selection
 
 from .behaviour import Signal
 from .policy.channel import Fetch
@@ -96,3 +97,22 @@ class Fallback:
     seq: int
     event: NotificationEvent
     channel: str
+
+
+@dataclass(frozen=True, slots=True)
+class Replay:
+    """To the outbox, asked: try these dead or done deliveries again; the answer says how many.
+
+    `by`: who wants it, for the audit record.
+    """
+
+    selection: Selection
+    by: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cancel:
+    """To the outbox, asked: give up these pending or dead deliveries for good; the answer says how many."""
+
+    selection: Selection
+    by: str

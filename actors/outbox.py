@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 import pykka
 
 from knell.deliveries import Again, Done, Settlement
-from knell.errors import StoreError
+from knell.errors import StoreError, StoreFull
 from knell.events import NotificationEvent
 from knell.log import log
 from knell.messages import DeliveryResult, Reason
@@ -28,6 +28,7 @@ from .context import Context, signal
 from .mail import AddRoutes, Append, Begin, Begun, Confirmed, Diverted, Fallback, Ref, Settled, Want
 from .policy.channel import Deliver, Withdrawn
 from .receipt import Receipt
+from .room import LOOK, Room
 from .telemetry import Telemetry
 
 LONGEST_DELAY = 3600.0
@@ -50,10 +51,11 @@ class Outbox(Behaviour):
     most = 512
     finishes = True
 
-    def __init__(self, ctx: Context, *, url: str, telemetry: Telemetry) -> None:
+    def __init__(self, ctx: Context, *, url: str, telemetry: Telemetry, room: Room, min_free_mb: int) -> None:
         super().__init__(ctx)
         self._store = open_store(url)
         self._telemetry = telemetry
+        self._room, self._url, self._min_free_mb = room, url, min_free_mb
         self._anchor = ctx.clock.wall() - ctx.clock.now()
         self._receipts: WeakValueDictionary[int, Receipt]
         self._receipts = ctx.keep.setdefault("receipts", WeakValueDictionary())
@@ -76,6 +78,7 @@ class Outbox(Behaviour):
             self._telemetry.channel(channel).dead.set(dead)
         self._stirred.update(self._wants)
         self._transact(self._serve)
+        self._look()
 
     def _recover(self) -> None:
         recovered = self._store.recover(self._now(), self._now() + LONGEST_DELAY)
@@ -108,6 +111,9 @@ class Outbox(Behaviour):
         if not isinstance(signal, Timer):
             super().on_signal(signal)
             return
+        if signal.key == "room":
+            self._look()
+            return
         self._stirred.update(self._wants)
         try:
             self._transact(self._serve)
@@ -126,12 +132,27 @@ class Outbox(Behaviour):
                 self._settle(settlement)
             work()
             self._store.commit()
-        except BaseException:
+        except BaseException as error:
             self._store.rollback()
+            self._note_failure(error)
             raise
+        self._room.failing = False
         self._unwritten.clear()
         for tell in self._after:
             tell()
+
+    def _note_failure(self, error: BaseException) -> None:
+        if isinstance(error, StoreError):
+            self._room.failing = True
+        if isinstance(error, StoreFull):  # the disk is full for others than us, or a quota is used up
+            self._room.shut("the disk of the store is full")
+            self.ctx.wake_at("room", self.ctx.clock.now() + LOOK)
+
+    def _look(self) -> None:
+        """Look how much room is left, now and every second."""
+        self._room.look(self._url, self._min_free_mb)
+        if self._min_free_mb:
+            self.ctx.wake_at("room", self.ctx.clock.now() + LOOK)
 
     def _handle_all(self, messages: list[Any]) -> None:
         for message in messages:
@@ -151,7 +172,7 @@ class Outbox(Behaviour):
         match message:
             case Append(submissions, reply_to):
                 for submission, receipt in submissions:
-                    self._refuse(submission, receipt, "store", "failed")
+                    self._refuse(submission, receipt, "disk_full" if self._room.full else "store", "failed")
                 signal(reply_to, Confirmed(len(submissions)))
             case Settled(settlements):  # the outcome is known and has to be written, as soon as that works
                 self._unwritten.extend(settlements)
@@ -191,6 +212,9 @@ class Outbox(Behaviour):
     # Accepting
 
     def _append(self, submission: Submission, receipt: Receipt | None) -> None:
+        if self._room.full:
+            self._later(self._refuse, submission, receipt, "disk_full", "failed")
+            return
         match self._store.append(submission, self._now()):
             case Conflict():
                 self._later(self._refuse, submission, receipt, "conflict", "conflict")
@@ -237,7 +261,8 @@ class Outbox(Behaviour):
     def _refuse(self, submission: Submission, receipt: Receipt | None, reason: str, result: str) -> None:
         event = submission.sealed.event
         self._telemetry.count_event(event.event_type, result)
-        log.error("event.refused", event_id=event.event_id, event_type=event.event_type, reason=reason)
+        if reason != "disk_full":  # said once, when it began
+            log.error("event.refused", event_id=event.event_id, event_type=event.event_type, reason=reason)
         if receipt is not None:
             receipt.refuse(reason)
 
@@ -266,7 +291,7 @@ class Outbox(Behaviour):
         for _, seq in rows:
             self._later(self._fall_back, Fallback(seq, self._store.event(seq), order.channel))
         if len(rows) == SLICE:
-            self._later(_tell, self.ctx.ref, Diverted(order.channel, True, rows[-1][0]))
+            self._later(_tell, self.ctx.ref, Diverted(order.channel, True, rows[-1][1]))
 
     def _fall_back(self, fallback: Fallback) -> None:
         if router := self.ctx.lookup("router"):

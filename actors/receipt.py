@@ -27,7 +27,8 @@ class Receipt:
 
     Attributes:
         id: the notification id, which is the event's id.
-        refused: why it was not accepted (mailbox_full, conflict, store, stopped, ...); None while it may be.
+        refused: why it was not accepted (mailbox_full, disk_full, conflict, store, stopped, ...); None
+            while it may be.
         duplicate: whether an event with this id had been accepted before.
     """
 

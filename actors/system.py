@@ -22,6 +22,7 @@ from prometheus_client import CollectorRegistry
 
 from knell.errors import KnellError
 from knell.log import log
+from knell.store import free_bytes
 
 from ..channels.base import Channel
 from ..channels.http import Http
@@ -42,6 +43,7 @@ from .lifetime import Lifetime
 from .orders import Halt
 from .outbox import Outbox
 from .policy.restart import Strategy
+from .room import Room
 from .router import Router
 from .spec import Spec
 from .supervisor import Supervisor
@@ -73,6 +75,7 @@ class System:
         classes: the channel class of each enabled section, by the section's name.
         registry: where the metrics go.
         clock: time and dice.
+        free: what is left on the disk of a store, in bytes, by its URL.
         on_fatal: told why when the root gives up.
     """
 
@@ -83,6 +86,7 @@ class System:
         registry: CollectorRegistry,
         *,
         clock: Clock | None = None,
+        free: Callable[[str], float] = free_bytes,
         on_fatal: Callable[[str], None] | None = None,
     ) -> None:
         self.config = config
@@ -90,6 +94,7 @@ class System:
         self._on_fatal = on_fatal
         self.life = Lifetime()
         self.telemetry = Telemetry(registry)
+        self.room = Room(free)
         self.host = Host(IoLoop(), clock or Clock(), max_zombies=config.supervision.max_zombies)
         self.released = False
         self._releasing = threading.Lock()
@@ -117,7 +122,13 @@ class System:
         return (self._outbox(), self._channels_spec, self._router())
 
     def _outbox(self) -> Spec:
-        args = {"url": self.config.store.url, "telemetry": self.telemetry}
+        store = self.config.store
+        args = {
+            "url": store.url,
+            "telemetry": self.telemetry,
+            "room": self.room,
+            "min_free_mb": store.min_free_mb,
+        }
         return self._needed("outbox", Outbox, args, hang_after=None, mailbox=None)
 
     def _channels(self) -> Spec:

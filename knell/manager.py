@@ -24,7 +24,7 @@ from knell.errors import ChannelError, ConfigError, DeliveryError
 from knell.events import NotificationEvent, Sealed, seal
 from knell.log import log
 from knell.messages import DeliveryResult, DeliveryStatus, HealthStatus
-from knell.store import open_reader
+from knell.store import free_bytes, open_reader
 from knell.templates.engine import TemplateEngine
 
 STOP_SECONDS = 10.0
@@ -71,6 +71,7 @@ class NotificationManager:
         environ: Mapping[str, str] | None = None,
         on_fatal: Callable[[str], None] | None = None,
         clock: Clock | None = None,
+        free: Callable[[str], float] = free_bytes,
     ) -> None:
         self.registry = registry or CollectorRegistry()
         self._source = config
@@ -80,7 +81,7 @@ class NotificationManager:
         self._changing = threading.Lock()
         checked, found = self._with_registered(self._read())
         self._reader = open_reader(checked.store.url)
-        self._system = System(checked, found, self.registry, clock=clock, on_fatal=on_fatal)
+        self._system = System(checked, found, self.registry, clock=clock, free=free, on_fatal=on_fatal)
         self.ref: pykka.ActorRef[Any]
 
     # Life

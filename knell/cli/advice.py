@@ -64,8 +64,9 @@ def _unreached_channels(loaded: Loaded, found: Classes) -> Iterator[Problem]:
 
 def _short_horizons(loaded: Loaded) -> Iterator[Problem]:
     config = loaded.config
-    common = [name for name, section in config.enabled_channels() if section.retry_config is None]
-    for name, section in config.enabled_channels():
+    lasting = [(name, section) for name, section in config.enabled_channels() if not _soon_worthless(section)]
+    common = [name for name, section in lasting if section.retry_config is None]
+    for name, section in lasting:
         if name in common[1:]:
             continue  # told with the first of them
         seconds = _horizon(section, config)
@@ -74,8 +75,14 @@ def _short_horizons(loaded: Loaded) -> Iterator[Problem]:
             lasts = f"after about {_spoken(seconds)} of tries" if seconds else "at its first failure"
             yield _retry_place(loaded, name, section).key.problem(
                 f"{names}: a delivery is given up {lasts}; a longer outage loses messages",
-                "max_retries: 150 with max_delay_ms: 3600000 outlasts a day",
+                "max_retries: 150 with max_delay_ms: 3600000 outlasts a day; "
+                "expire_after_seconds says that it is on purpose",
             )
+
+
+def _soon_worthless(section: ChannelConfig) -> bool:
+    """Say whether nobody wants its deliveries after an outage of a day anyway."""
+    return section.expire_after_seconds is not None and section.expire_after_seconds < HORIZON
 
 
 def _horizon(section: ChannelConfig, config: NotificationConfig) -> float:

@@ -6,24 +6,29 @@ caller gathers as many as are waiting, and nothing counts before `commit` has re
 A delivery's states, as stored:
 
     waiting ──► ready ──► sending ──► done
-       ▲          ▲          ├──► dead ──► (replay) ready
+       ▲          ▲          ├──► dead ──► (replay) deferred, or (drop) cancelled
        │          └─ due ─ deferred ◄┘
        └─ an older delivery of the same channel and order key is not finished
 
 Only the oldest unfinished delivery of an order key can be anything but waiting, except that a batch takes its
-followers with it. All of waiting, ready and deferred are "pending" to the outside.
+followers with it, and that a replayed delivery waits for a younger one that is under way. All of waiting,
+ready and deferred are "pending" to the outside; any of them can end as cancelled or expired.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
 from enum import IntEnum
+from pathlib import Path
 from typing import Protocol
 
 import msgspec
 
 from knell.deliveries import Attempt, Delivery, Route, Settlement
 from knell.events import NotificationEvent, Sealed
-from knell.messages import DeliveryResult, DeliveryState, DeliveryStatus, Reason
+from knell.messages import DeliveryResult, DeliveryState, DeliveryStatus
+from knell.store.records import AuditRecord, DeliveryDetail, DeliveryRecord, Selection, StoreStats
+
+REMEMBERED = 7 * 86400.0
+"""Seconds for which the keys of an event count as seen, unless somebody says otherwise."""
 
 
 class State(IntEnum):
@@ -51,6 +56,8 @@ class Submission(msgspec.Struct, frozen=True):
         keys: what makes it the same event again: its id, and the sender's idempotency key if there is one.
         order_key: deliveries with the same key start in order; empty for none.
         suppressed: why other channels do not get it.
+        similar: what makes it mean the same as another event, whatever their ids; empty for nothing.
+        window: seconds for which an event stands for those that are similar to it.
     """
 
     sealed: Sealed
@@ -58,6 +65,8 @@ class Submission(msgspec.Struct, frozen=True):
     keys: tuple[str, ...]
     order_key: str = ""
     suppressed: dict[str, str] = {}
+    similar: str = ""
+    window: float = 0.0
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -81,16 +90,13 @@ class Settled(msgspec.Struct, frozen=True):
     attempts: int
 
 
-class DeadLetter(msgspec.Struct, frozen=True, kw_only=True):
-    """A delivery that was given up, as an operator sees it."""
+class Ended(msgspec.Struct, frozen=True):
+    """A delivery that ended without an attempt. `was`: its state before."""
 
-    delivery_id: str
-    event: NotificationEvent
+    seq: int
+    event_id: str
     channel: str
-    reason: Reason
-    error: str
-    attempts: int
-    finished: datetime
+    was: State
 
 
 class Store(Protocol):
@@ -134,7 +140,11 @@ class Store(Protocol):
         ...
 
     def append(self, submission: Submission, now: float) -> Accepted | Conflict:
-        """Take in an event and all its deliveries."""
+        """Take in an event and all its deliveries.
+
+        A repetition by one of its keys, or one that is similar to an event accepted less than `window`
+        seconds ago, adds nothing; the id of a similar event then names the event that stands for it.
+        """
         ...
 
     def add_routes(self, seq: int, routes: Iterable[Route], order_key: str) -> tuple[Route, ...]:
@@ -162,8 +172,41 @@ class Store(Protocol):
         """Write down how an attempt ended; None: it was settled before."""
         ...
 
+    def expire(self, channel: str, accepted_before: float, now: float, limit: int) -> list[Ended]:
+        """End deliveries that are too old to be worth anything, unless they are under way."""
+        ...
+
+    def replay(self, selection: Selection, by: str, now: float, interval: float) -> dict[str, int]:
+        """Try dead and done deliveries again, under their old ids and with all their attempts.
+
+        Each is due `interval` seconds after the one before it. What a channel reported as settled already
+        (`Delivery.progress`) stays settled. Leaves an audit record.
+
+        Returns:
+            how many, by channel; deliveries in any other state are left alone.
+        """
+        ...
+
+    def cancel(self, selection: Selection, by: str, now: float) -> list[Ended]:
+        """Give up pending and dead deliveries for good; those under way are left alone.
+
+        Leaves an audit record.
+        """
+        ...
+
+    def prune(self, done_before: float, dead_before: float, keys_before: float, limit: int) -> int:
+        """Delete up to `limit` deliveries that ended before a time, then events and keys nobody needs.
+
+        Unfinished deliveries and their events stay, however old. Call again until it returns 0.
+        """
+        ...
+
+    def checkpoint(self) -> None:
+        """Move what is committed to its final place, outside of a transaction; for idle moments."""
+        ...
+
     def pending(self, channel: str, after: int, limit: int) -> list[tuple[int, int]]:
-        """Return (row, seq) of unfinished deliveries with a row above `after`, oldest first."""
+        """Return (row, seq) of unfinished deliveries whose seq is above `after`, oldest event first."""
         ...
 
     def event(self, seq: int) -> NotificationEvent:
@@ -184,6 +227,38 @@ class Reader(Protocol):
 
     def status(self, event_id: str) -> DeliveryStatus | None:
         """Return where an event stands; None when it is not known."""
+        ...
+
+    def deliveries(self, selection: Selection, cursor: str = "", limit: int = 100) -> list[DeliveryRecord]:
+        """Return deliveries, youngest first, after the one whose `cursor` is given.
+
+        Raises:
+            ValueError: there is no such cursor.
+        """
+        ...
+
+    def delivery(self, id_: str) -> DeliveryDetail | None:
+        """Return one delivery with its history; None when it is not known."""
+        ...
+
+    def audit(self, limit: int = 100) -> list[AuditRecord]:
+        """Return what operators did, latest first."""
+        ...
+
+    def stats(self) -> StoreStats:
+        """Return how full the store is."""
+        ...
+
+    def check(self) -> list[str]:
+        """Return everything that is wrong with it, in plain words: damage, and broken promises of order."""
+        ...
+
+    def backup(self, target: Path) -> None:
+        """Copy it to a new file, consistently, while its owner goes on.
+
+        Raises:
+            StoreError: the file exists, or cannot be written.
+        """
         ...
 
     def close(self) -> None:

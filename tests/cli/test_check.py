@@ -161,6 +161,16 @@ def test_what_is_odd_is_a_warning(settings: Callable[..., None], keys: dict[str,
     assert result.stderr.endswith("; 1 warning\n")
 
 
+@pytest.mark.parametrize(("expires", "warnings"), [(3600, 0), (86_399, 0), (86_400, 1), (None, 1)])
+def test_what_is_soon_worthless_may_be_given_up_early(
+    settings: Callable[..., None], expires: float | None, warnings: int
+) -> None:
+    """Whoever says when a delivery is worthless thought about outages; beyond a day they still matter."""
+    given = {} if expires is None else {"expire_after_seconds": expires}
+    settings(channels={"console": {"retry": {"max_retries": 3}, **given}})
+    assert check().stdout.count("a delivery is given up after about 4 seconds") == warnings
+
+
 @pytest.mark.parametrize(
     "keys",
     [

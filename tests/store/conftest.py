@@ -9,7 +9,7 @@ import pytest
 from knell.deliveries import Route
 from knell.events import NotificationEvent, seal
 from knell.store import open_reader, open_store
-from knell.store.contract import Reader, Store, Submission
+from knell.store.contract import REMEMBERED, Reader, Store, Submission
 
 
 class Place:
@@ -17,11 +17,12 @@ class Place:
 
     def __init__(self, url: str) -> None:
         self.url = url
+        self.path = Path(url.partition(":///")[2])
         self._closed_at_end: list[Store | Reader] = []
 
-    def store(self) -> Store:
+    def store(self, remember: float = REMEMBERED) -> Store:
         """Return another store of the same place, not opened yet; it is closed at the end of the test."""
-        store = open_store(self.url)
+        store = open_store(self.url, remember)
         self._closed_at_end.append(store)
         return store
 
@@ -38,12 +39,23 @@ class Place:
 
 
 @pytest.fixture(params=["sqlite"])
-def place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Place]:
-    """Every kind of store, in a fresh place."""
-    urls = {"sqlite": f"sqlite:///{tmp_path}/knell.db"}
-    found = Place(urls[request.param])
-    yield found
-    found.close()
+def make_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Place]]:
+    """Return a maker of fresh places, for every kind of store."""
+    made: list[Place] = []
+
+    def make() -> Place:
+        made.append(Place(f"{request.param}:///{tmp_path}/{len(made)}.db"))
+        return made[-1]
+
+    yield make
+    for place in made:
+        place.close()
+
+
+@pytest.fixture
+def place(make_place: Callable[[], Place]) -> Place:
+    """A fresh place."""
+    return make_place()
 
 
 @pytest.fixture
@@ -64,11 +76,15 @@ def submit() -> Callable[..., Submission]:
         order_key: str = "",
         keys: tuple[str, ...] = (),
         suppressed: dict[str, str] | None = None,
+        similar: str = "",
+        window: float = 0.0,
         **fields: Any,
     ) -> Submission:
         given: dict[str, Any] = {"event_type": "job_failed", "source": "s", "title": "t", **fields}
         event = NotificationEvent(event_id=event_id, **given)
         routes = tuple(Route(channel, f"rule of {channel}") for channel in channels)
-        return Submission(seal(event), routes, keys or (event_id,), order_key, suppressed or {})
+        return Submission(
+            seal(event), routes, keys or (event_id,), order_key, suppressed or {}, similar, window
+        )
 
     return make
