@@ -1,0 +1,64 @@
+"""Services, receivers and producers that end with their test."""
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.faults.producer import Producer
+from tests.faults.receiver import Receiver
+from tests.faults.service import Service
+
+
+@pytest.fixture
+def ends() -> Iterator[ExitStack]:
+    """What is closed at the end of the test, the latest first."""
+    with ExitStack() as stack:
+        yield stack
+
+
+@pytest.fixture
+def make_receiver(ends: ExitStack) -> Callable[[], Receiver]:
+    """Return a maker of receivers."""
+
+    def make() -> Receiver:
+        receiver = Receiver()
+        ends.callback(receiver.close)
+        return receiver
+
+    return make
+
+
+@pytest.fixture
+def receiver(make_receiver: Callable[[], Receiver]) -> Receiver:
+    """A receiver that accepts everything."""
+    return make_receiver()
+
+
+@pytest.fixture
+def make_service(ends: ExitStack, tmp_path: Path) -> Callable[..., Service]:
+    """Return a maker of services: `make_service("one", hook=receiver.url)`; none is started."""
+
+    def make(name: str = "service", /, *, folder: Path | None = None, **given: Any) -> Service:
+        hooks = {key: given.pop(key) for key in list(given) if str(given[key]).startswith("http://")}
+        service = Service(folder or tmp_path / name, hooks, **given)
+        ends.callback(service.end)
+        return service
+
+    return make
+
+
+@pytest.fixture
+def produce(ends: ExitStack) -> Callable[..., list[Producer]]:
+    """Return what starts producers for a service; they stop with the test, if not before."""
+
+    def start(service: Service, *, count: int = 4, **pace: Any) -> list[Producer]:
+        names = [f"{service.folder.name}-{n}" for n in range(count)]
+        producers = [Producer(name, lambda: service.url, **pace) for name in names]
+        for producer in producers:
+            ends.callback(producer.stop)
+        return producers
+
+    return start

@@ -1,0 +1,38 @@
+"""The product with one promise broken: what the suites of this folder must catch, or be worth nothing.
+
+A mutant is applied in a process of its own (`Service(mutant=...)`) before the product starts, or by a test
+with `monkeypatch`. The product has no switch for any of this.
+"""
+
+from threading import Event
+from typing import Any
+
+from knell.actors.outbox import Outbox
+from knell.store.sqlite import SqliteStore
+
+LATE = 0.05
+"""Seconds by which a careless commit follows its acknowledgement."""
+
+
+def ack_before_commit() -> None:
+    """Tell everybody at once, and commit a little later."""
+    commit = SqliteStore.commit
+
+    def tell_at_once(_: Outbox, tell: Any, *args: Any) -> None:
+        tell(*args)
+
+    def commit_late(store: SqliteStore) -> None:
+        Event().wait(LATE)
+        commit(store)
+
+    Outbox._later = tell_at_once  # type: ignore[method-assign]
+    SqliteStore.commit = commit_late  # type: ignore[method-assign]
+
+
+def no_recovery_scan() -> None:
+    """Leave alone what a dead process was sending."""
+
+    def recover(_store: SqliteStore, _now: float, _latest: float) -> int:
+        return 0
+
+    SqliteStore.recover = recover  # type: ignore[method-assign]
