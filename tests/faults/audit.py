@@ -51,7 +51,7 @@ def _lost(
     quarantined = {event for (event,) in service.rows(DEAD)}
     lost = set(acked) - {arrival.event_id for arrival in arrivals} - quarantined
     words = [f"{len(lost)} accepted events are lost, among them {min(lost)}"] if lost else []
-    return words + [f"{event} is dead without cause" for event in quarantined if deaths[event] < 3]  # noqa: PLR2004
+    return words + [f"{event} is dead without cause" for event in quarantined if deaths[event] < 3]
 
 
 def _repeated(arrivals: Sequence[Arrival], kills: Sequence[Kill]) -> list[str]:

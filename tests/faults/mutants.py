@@ -25,14 +25,19 @@ def ack_before_commit() -> None:
         Event().wait(LATE)
         commit(store)
 
-    Outbox._later = tell_at_once  # type: ignore[method-assign]
-    SqliteStore.commit = commit_late  # type: ignore[method-assign]
+    _replace(Outbox, "_later", tell_at_once)
+    _replace(SqliteStore, "commit", commit_late)
 
 
 def no_recovery_scan() -> None:
     """Leave alone what a dead process was sending."""
 
-    def recover(_store: SqliteStore, _now: float, _latest: float) -> int:
+    def recover(*_: Any) -> int:
         return 0
 
-    SqliteStore.recover = recover  # type: ignore[method-assign]
+    _replace(SqliteStore, "recover", recover)
+
+
+def _replace(owner: type, name: str, new: Any) -> None:
+    assert hasattr(owner, name)
+    setattr(owner, name, new)

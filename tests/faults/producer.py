@@ -1,5 +1,6 @@
-"""Senders under way at all times: each keeps its own order key in order, and repeats what was not accepted."""
+"""Senders that never rest: each keeps its own order keys in order, and repeats what was not accepted."""
 
+import itertools
 import json
 import threading
 from collections.abc import Callable
@@ -20,9 +21,7 @@ class Sender:
         """Post an event or a list of them; status 0: no answer came."""
         try:
             connection = self._connected()
-            connection.request(
-                "POST", "/v1/events", json.dumps(body), {"Content-Type": "application/json"}
-            )
+            connection.request("POST", "/v1/events", json.dumps(body), {"Content-Type": "application/json"})
             answer = connection.getresponse()
             return answer.status, answer.read().decode()
         except (OSError, HTTPException):
@@ -46,30 +45,36 @@ class Sender:
 
 
 class Producer:
-    """A sender on a thread of its own, from its start to `stop`.
+    """A sender on a thread of its own, from its start to `stop`: each request has an event of every key.
+
+    Args:
+        name: what its order keys begin with.
+        where: returns the URL of the service, however often that changes.
+        keys: how many order keys it has.
+        pause: seconds between requests.
 
     Attributes:
         acked: the events that were answered with 202.
     """
 
-    def __init__(self, name: str, where: Callable[[], str], *, size: int = 5, pause: float = 0.01) -> None:
+    def __init__(self, name: str, where: Callable[[], str], *, keys: int = 8, pause: float = 0.02) -> None:
         self.acked: list[str] = []
-        self._name, self._size, self._pause = name, size, pause
+        self._keys = [f"{name}-{number}" for number in range(keys)]
+        self._pause = pause
         self._sender = Sender(where)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._run, name=name)
         self._thread.start()
 
     def _run(self) -> None:
-        serial = 0
-        while not self._over.is_set():
-            batch = [event(self._name, serial + at) for at in range(self._size)]
-            while not self._over.is_set() and self._sender.post(batch)[0] != 202:  # noqa: PLR2004
-                self._over.wait(self._pause)
-            if not self._over.is_set():
+        for serial in itertools.count():
+            batch = [event(key, serial) for key in self._keys]
+            while (status := self._sender.post(batch)[0]) != 202 and not self._over.wait(self._pause):
+                pass
+            if status == 202:
                 self.acked += [each["event_id"] for each in batch]
-            serial += self._size
-            self._over.wait(self._pause)
+            if self._over.wait(self._pause):
+                break
         self._sender.close()
 
     def stop(self) -> None:

@@ -24,6 +24,7 @@ CAP = 32
 """Most requests of one channel on the wire at once: the default of `concurrency`."""
 
 _SOURCES = os.pathsep.join([str(Path(knell.__file__).parents[1]), str(Path(__file__).parents[2])])
+_RUN = ["run", "--listen", "127.0.0.1:0", "--log-level", "warning"]
 _MUTATED = "from tests.faults import mutants; mutants.{}(); from knell.cli.main import main; main()"
 
 
@@ -69,7 +70,7 @@ class Service:
         """Start a process; it may not serve yet."""
         with (self.folder / "log").open("a") as log:
             self.process = subprocess.Popen(  # noqa: S603 - our own arguments
-                [sys.executable, *self._command, *"run --listen 127.0.0.1:0 --log-level warning".split()],
+                [sys.executable, *self._command, *_RUN],
                 cwd=self.folder,
                 env=self._environ,
                 stdout=log,
@@ -136,7 +137,7 @@ class Service:
     def descriptors(self) -> int:
         """Return how many file descriptors it has open."""
         assert self.process is not None
-        return len(os.listdir(f"/proc/{self.process.pid}/fd"))
+        return sum(1 for _ in Path(f"/proc/{self.process.pid}/fd").iterdir())
 
     def resident(self) -> int:
         """Return the bytes of memory it occupies."""
