@@ -157,6 +157,8 @@ class Outbox(Behaviour):
                 self._unwritten.extend(settlements)
             case Begin(attempt, reply_to):
                 _tell(reply_to, Withdrawn(attempt))
+            case Want(channel):  # a channel asks once, and waits for the answer
+                self._wants[channel] = message
             case _:
                 log.error("outbox.dropped", message_type=type(message).__name__)
 
@@ -245,17 +247,23 @@ class Outbox(Behaviour):
 
     def _serve(self) -> None:
         """Give deliveries to the channels that want some and may have got some."""
+        hungry = set(self._wants)
         for channel in self._stirred.intersection(self._wants):
             want = self._wants[channel]
             fetch = want.fetch
             found = self._store.fetch(channel, fetch.limit, fetch.chain, fetch.held, self._now())
             if found:
-                del self._wants[channel]
-                self._later(_tell, want.reply_to, Deliver(found, fetch.held))
+                hungry.discard(channel)
+                self._later(self._hand_out, want, Deliver(found, fetch.held))
         self._stirred.clear()
-        due = [at for channel in self._wants if (at := self._store.next_due(channel)) is not None]
+        due = [at for channel in hungry if (at := self._store.next_due(channel)) is not None]
         if due:
             self._wake(max(0.0, min(due) - self._now()))
+
+    def _hand_out(self, want: Want, found: Deliver) -> None:
+        """Answer a channel. Only now is its demand met: with a failed commit it would have waited for ever."""
+        self._wants.pop(want.channel, None)
+        _tell(want.reply_to, found)
 
     def _divert(self, order: Diverted) -> None:
         if not order.on:

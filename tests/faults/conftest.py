@@ -39,11 +39,10 @@ def receiver(make_receiver: Callable[[], Receiver]) -> Receiver:
 
 @pytest.fixture
 def make_service(ends: ExitStack, tmp_path: Path) -> Callable[..., Service]:
-    """Return a maker of services: `make_service("one", hook=receiver.url)`; none is started."""
+    """Return a maker of services, `make_service({"hook": receiver.url})`; none is started."""
 
-    def make(name: str = "service", /, *, folder: Path | None = None, **given: Any) -> Service:
-        hooks = {key: given.pop(key) for key in list(given) if str(given[key]).startswith("http://")}
-        service = Service(folder or tmp_path / name, hooks, **given)
+    def make(channels: Any, *, folder: Path | None = None, **given: Any) -> Service:
+        service = Service(folder or tmp_path / "service", channels, **given)
         ends.callback(service.end)
         return service
 

@@ -4,10 +4,12 @@ A mutant is applied in a process of its own (`Service(mutant=...)`) before the p
 with `monkeypatch`. The product has no switch for any of this.
 """
 
+import os
 from threading import Event
 from typing import Any
 
 from knell.actors.outbox import Outbox
+from knell.cli.foreground import Foreground
 from knell.store.sqlite import SqliteStore
 
 LATE = 0.05
@@ -36,6 +38,25 @@ def no_recovery_scan() -> None:
         return 0
 
     _replace(SqliteStore, "recover", recover)
+
+
+def hand_out_everything() -> None:
+    """Give a channel all there is, whatever it asked for."""
+    fetch = SqliteStore.fetch
+
+    def fetch_all(store: SqliteStore, channel: str, _limit: int, *more: Any) -> Any:
+        return fetch(store, channel, 1_000_000, *more)
+
+    _replace(SqliteStore, "fetch", fetch_all)
+
+
+def end_without_a_drain() -> None:
+    """Leave at once when told to stop."""
+
+    def leave(_: Any) -> None:
+        os._exit(0)
+
+    _replace(Foreground, "_stop", leave)
 
 
 def _replace(owner: type, name: str, new: Any) -> None:

@@ -8,7 +8,7 @@ import sqlite3
 import subprocess
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -33,20 +33,19 @@ class Service:
 
     Args:
         folder: where it lives.
-        hooks: URL of the receiver by the name of its webhook channel.
+        channels: the webhook channels: a URL, or what else is in the section.
         mutant: a function of `mutants` that breaks the product in the process before it starts.
         environ: more of the process's environment.
-        config: more of the configuration; of `channel`, more of every channel's section.
+        config: more of the configuration.
     """
 
     def __init__(
         self,
         folder: Path,
-        hooks: Mapping[str, str],
+        channels: Mapping[str, str | Mapping[str, Any]],
         *,
         mutant: str = "",
         environ: Mapping[str, str] | None = None,
-        channel: Mapping[str, Any] | None = None,
         **config: Any,
     ) -> None:
         self.folder, self.url = folder, ""
@@ -54,9 +53,8 @@ class Service:
         self._command = ["-c", _MUTATED.format(mutant)] if mutant else ["-m", "knell"]
         ours = {name: text for name, text in os.environ.items() if not name.startswith("KNELL_")}
         self._environ = {**ours, "PYTHONPATH": _SOURCES, "NO_COLOR": "1", **(environ or {})}
-        section = {"type": "webhook", "events": ["*"], **(channel or {})}
         settings = {
-            "channels": {name: {**section, "url": url} for name, url in hooks.items()},
+            "channels": {name: _section(given) for name, given in channels.items()},
             "security": {"require_tls": False, "allowed_networks": ["127.0.0.0/8"]},
             "retry_policy": {"max_retries": 150, "initial_delay_ms": 50, "max_delay_ms": 1000},
             **config,
@@ -162,6 +160,13 @@ class Service:
         """Return what it logged so far: warnings and worse."""
         return (self.folder / "log").read_text()
 
+    def until(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
+        """Look until a condition holds."""
+        deadline = time.monotonic() + seconds
+        while not condition():
+            assert time.monotonic() < deadline, f"it never came: {self.log()[-1000:]}"
+            Event().wait(0.02)
+
     # What it keeps
 
     @property
@@ -191,3 +196,8 @@ class Service:
                 before, moved = now, time.monotonic()
             never.wait(0.05)
         return now == 0
+
+
+def _section(given: str | Mapping[str, Any]) -> dict[str, Any]:
+    more = {"url": given} if isinstance(given, str) else given
+    return {"type": "webhook", "events": ["*"], **more}

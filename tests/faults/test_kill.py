@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable
 from itertools import chain
+from pathlib import Path
 from random import Random
 from typing import Any
 
@@ -55,7 +56,10 @@ def jittery(seed: int) -> Callable[[Arrival], Reply]:
 
 @pytest.fixture
 def tortured(
-    make_service: Callable[..., Service], make_receiver: Callable[[], Receiver], produce: Callable[..., Any]
+    make_service: Callable[..., Service],
+    make_receiver: Callable[[], Receiver],
+    produce: Callable[..., Any],
+    tmp_path: Path,
 ) -> Callable[..., tuple[int, int, int, list[str]]]:
     """Return what kills services side by side under load and audits each of them.
 
@@ -64,7 +68,10 @@ def tortured(
 
     def run(count: int = 2, *, mutant: str = "", patience: float = 30.0, **bounds: Any) -> Any:
         receivers = [make_receiver() for _ in range(count)]
-        services = [make_service(f"s{at}", hook=each.url, mutant=mutant) for at, each in enumerate(receivers)]
+        services = [
+            make_service({"hook": each.url}, folder=tmp_path / f"s{at}", mutant=mutant)
+            for at, each in enumerate(receivers)
+        ]
         for at, each in enumerate(receivers):
             each.reply = jittery(at)
         producers = [produce(service, pause=0.04) for service in services]
