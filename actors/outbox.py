@@ -261,7 +261,7 @@ class Outbox(Behaviour):
             self._wake(max(0.0, min(due) - self._now()))
 
     def _hand_out(self, want: Want, found: Deliver) -> None:
-        """Answer a channel. Only now is its demand met: with a failed commit it would have waited for ever."""
+        """Answer a channel. Its demand is met only now: after a failed commit it would wait for ever."""
         self._wants.pop(want.channel, None)
         _tell(want.reply_to, found)
 

@@ -7,6 +7,9 @@ from typing import Any
 
 import pytest
 
+from knell.deliveries import Route
+from knell.events import NotificationEvent, seal
+from knell.store.contract import Submission
 from tests.faults.producer import Producer
 from tests.faults.receiver import Receiver
 from tests.faults.service import Service
@@ -61,3 +64,20 @@ def produce(ends: ExitStack) -> Callable[..., list[Producer]]:
         return producers
 
     return start
+
+
+@pytest.fixture(scope="session")
+def submission() -> Callable[..., Submission]:
+    """Return a maker of submissions for one channel: `submission("e1", description="...")`."""
+
+    def make(event_id: str, **fields: Any) -> Submission:
+        given: dict[str, Any] = {
+            "event_type": "job_failed",
+            "source": "faults",
+            "title": f"title of {event_id}",
+            **fields,
+        }
+        event = NotificationEvent(event_id=event_id, **given)
+        return Submission(seal(event), (Route("slack"),), (event_id,))
+
+    return make

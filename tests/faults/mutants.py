@@ -5,11 +5,13 @@ with `monkeypatch`. The product has no switch for any of this.
 """
 
 import os
+from contextlib import suppress
 from threading import Event
 from typing import Any
 
 from knell.actors.outbox import Outbox
 from knell.cli.foreground import Foreground
+from knell.errors import StoreError
 from knell.store.sqlite import SqliteStore
 
 LATE = 0.05
@@ -38,6 +40,17 @@ def no_recovery_scan() -> None:
         return 0
 
     _replace(SqliteStore, "recover", recover)
+
+
+def ignore_failed_commits() -> None:
+    """Take a commit that failed for one that did not."""
+    commit = SqliteStore.commit
+
+    def commit_or_not(store: SqliteStore) -> None:
+        with suppress(StoreError):
+            commit(store)
+
+    _replace(SqliteStore, "commit", commit_or_not)
 
 
 def hand_out_everything() -> None:

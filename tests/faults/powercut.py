@@ -174,4 +174,4 @@ def sqlite_on(disk: Disk, *, lies: bool = False) -> Any:
     def connect(path: Path, **_: Any) -> Connection:
         return Connection(path, disk, lies=lies)
 
-    return SimpleNamespace(connect=connect, Error=sqlite3.Error, Connection=sqlite3.Connection)
+    return SimpleNamespace(**{**vars(sqlite3), "connect": connect})
