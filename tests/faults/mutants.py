@@ -53,6 +53,18 @@ def ignore_failed_commits() -> None:
     _replace(SqliteStore, "commit", commit_or_not)
 
 
+def open_the_store_for_every_commit() -> None:
+    """Open the file anew for every transaction."""
+    begin = SqliteStore.begin
+
+    def open_and_begin(store: SqliteStore) -> None:
+        store.close()
+        store.open()
+        begin(store)
+
+    _replace(SqliteStore, "begin", open_and_begin)
+
+
 def hand_out_everything() -> None:
     """Give a channel all there is, whatever it asked for."""
     fetch = SqliteStore.fetch
