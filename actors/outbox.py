@@ -54,7 +54,7 @@ class Outbox(Behaviour):
         super().__init__(ctx)
         self._store = open_store(url)
         self._telemetry = telemetry
-        self._anchor = ctx.clock.wall() - ctx.clock.now()
+        self._anchor: float = ctx.keep.setdefault("anchor", ctx.clock.wall() - ctx.clock.now())
         self._receipts: WeakValueDictionary[int, Receipt]
         self._receipts = ctx.keep.setdefault("receipts", WeakValueDictionary())
         self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
@@ -322,7 +322,7 @@ class Outbox(Behaviour):
     # Time
 
     def _now(self) -> float:
-        """Return Unix seconds that never go back: the wall clock is read once per incarnation."""
+        """Return Unix seconds that never go back: the wall clock is read once per process."""
         return self._anchor + self.ctx.clock.now()
 
     def _wake(self, seconds: float) -> None:

@@ -10,7 +10,7 @@ import pytest
 from knell.deliveries import Route
 from knell.events import NotificationEvent, seal
 from knell.store.contract import Submission
-from tests.faults.producer import Producer
+from tests.faults.producer import Producer, Sender
 from tests.faults.receiver import Receiver
 from tests.faults.service import Service
 
@@ -64,6 +64,18 @@ def produce(ends: ExitStack) -> Callable[..., list[Producer]]:
         return producers
 
     return start
+
+
+@pytest.fixture
+def connect(ends: ExitStack) -> Callable[[Service], Sender]:
+    """Return what connects a sender to a service, or to whatever process follows it."""
+
+    def make(service: Service) -> Sender:
+        sender = Sender(lambda: service.url)
+        ends.callback(sender.close)
+        return sender
+
+    return make
 
 
 @pytest.fixture(scope="session")

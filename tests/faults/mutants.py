@@ -5,6 +5,7 @@ with `monkeypatch`. The product has no switch for any of this.
 """
 
 import os
+from collections.abc import Callable
 from contextlib import suppress
 from threading import Event
 from typing import Any
@@ -63,6 +64,15 @@ def open_the_store_for_every_commit() -> None:
         begin(store)
 
     _replace(SqliteStore, "begin", open_and_begin)
+
+
+def wall_clock_in_the_outbox(replace: Callable[[Any, str, Any], None]) -> None:
+    """Decide by the wall clock what is due."""
+
+    def now(outbox: Outbox) -> float:
+        return outbox.ctx.clock.wall()
+
+    replace(Outbox, "_now", now)
 
 
 def hand_out_everything() -> None:

@@ -15,7 +15,9 @@ EVENTS = 40
 
 
 @pytest.fixture
-def starved(make_service: Callable[..., Service], receiver: Receiver) -> Callable[..., Any]:
+def starved(
+    make_service: Callable[..., Service], connect: Callable[..., Sender], receiver: Receiver
+) -> Callable[..., Any]:
     """Return what starts a service that may open nothing any more, with one client connected to it.
 
     Its receiver closes every connection, so that every delivery needs a new socket.
@@ -27,7 +29,7 @@ def starved(make_service: Callable[..., Service], receiver: Receiver) -> Callabl
         service = make_service(
             {"hook": {"url": receiver.url, "circuit_breaker": breaker}}, mutant=mutant
         ).start()
-        sender = Sender(lambda: service.url)
+        sender = connect(service)
         assert sender.post([event(f"early{number}", 0) for number in range(EVENTS)])[0] == 202
         receiver.wait_for(lambda it: len(it.arrivals) == EVENTS)
         service.until(lambda: service.unfinished() == 0)
@@ -37,7 +39,9 @@ def starved(make_service: Callable[..., Service], receiver: Receiver) -> Callabl
     return start
 
 
-def test_without_descriptors_events_are_taken_and_wait(starved: Callable[..., Any], receiver: Receiver) -> None:
+def test_without_descriptors_events_are_taken_and_wait(
+    starved: Callable[..., Any], receiver: Receiver
+) -> None:
     """Accepted and stored; tried in vain and put off; delivered once there are descriptors again."""
     service, sender = starved()
     ids: list[str] = []
@@ -53,7 +57,6 @@ def test_without_descriptors_events_are_taken_and_wait(starved: Callable[..., An
     assert service.drain()
     assert audit(service, ids, receiver.arrivals, []) == []
     service.until(lambda: service.get("/readyz") == (200, "ok\n"))
-    sender.close()
     assert service.stop() == 0
 
 
@@ -61,4 +64,3 @@ def test_the_test_catches_a_store_that_is_opened_for_every_commit(starved: Calla
     """Such a product has no store left when it needs it."""
     _, sender = starved("open_the_store_for_every_commit")
     assert sender.post(event("late", 0))[0] != 202
-    sender.close()

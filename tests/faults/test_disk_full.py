@@ -79,18 +79,6 @@ def starving(
     return start
 
 
-@pytest.fixture
-def sender(ends: ExitStack) -> Callable[[Service], Sender]:
-    """Return a maker of senders."""
-
-    def make(service: Service) -> Sender:
-        sender = Sender(lambda: service.url)
-        ends.callback(sender.close)
-        return sender
-
-    return make
-
-
 def accepted(producers: list[Producer]) -> list[str]:
     """Return what was accepted of all of them."""
     return [event_id for producer in producers for event_id in producer.acked]
@@ -122,11 +110,11 @@ def relief(service: Service, room: Any, producers: list[Producer], sender: Sende
 
 
 def test_a_full_disk_loses_nothing(
-    starving: Callable[..., Any], produce: Callable[..., Any], sender: Callable[..., Any], receiver: Receiver
+    starving: Callable[..., Any], produce: Callable[..., Any], connect: Callable[..., Any], receiver: Receiver
 ) -> None:
     """Events are refused with a reason; then all that was accepted arrives, once; the process lives."""
     service, room = starving()
-    producers, prober = produce(service, pause=0.05), sender(service)
+    producers, prober = produce(service, pause=0.05), connect(service)
     status, body = famine(service, room, producers, prober)
     assert status == 503
     assert "not known to be accepted: " in json.loads(body)["detail"]
@@ -137,11 +125,11 @@ def test_a_full_disk_loses_nothing(
 
 @pytest.mark.parametrize("starving", ["limit"], indirect=True)
 def test_the_audit_catches_a_commit_that_failed_unseen(
-    starving: Callable[..., Any], produce: Callable[..., Any], sender: Callable[..., Any], receiver: Receiver
+    starving: Callable[..., Any], produce: Callable[..., Any], connect: Callable[..., Any], receiver: Receiver
 ) -> None:
     """A product that goes on as if it had committed loses what it accepted."""
     service, room = starving("ignore_failed_commits")
-    producers, prober = produce(service, pause=0.05), sender(service)
+    producers, prober = produce(service, pause=0.05), connect(service)
     famine(service, room, producers, prober)
     relief(service, room, producers, prober)
     broken = audit(service, accepted(producers), receiver.arrivals, [])
@@ -151,11 +139,11 @@ def test_the_audit_catches_a_commit_that_failed_unseen(
 @pytest.mark.parametrize("starving", ["disk"], indirect=True)
 @pytest.mark.xfail(strict=True, reason="no room is kept for deliveries, and readiness does not look at it")
 def test_on_a_full_disk_deliveries_go_on_and_readiness_tells(
-    starving: Callable[..., Any], sender: Callable[..., Any], receiver: Receiver
+    starving: Callable[..., Any], connect: Callable[..., Any], receiver: Receiver
 ) -> None:
     """What is accepted is delivered without room for more; `/readyz` fails until there is some."""
     service, room = starving()
-    prober = sender(service)
+    prober = connect(service)
     receiver.reply = lambda _: Reply(503)
     waiting = [event(f"job{number}", 0) for number in range(20)]
     assert prober.post(waiting)[0] == 202
