@@ -15,6 +15,9 @@ from knell.cli.foreground import Foreground
 from knell.errors import StoreError
 from knell.store.sqlite import SqliteStore
 
+Replace = Callable[[Any, str, Any], None]
+"""How a test puts something in the place of a method: `monkeypatch.setattr`."""
+
 LATE = 0.05
 """Seconds by which a careless commit follows its acknowledgement."""
 
@@ -66,13 +69,40 @@ def open_the_store_for_every_commit() -> None:
     _replace(SqliteStore, "begin", open_and_begin)
 
 
-def wall_clock_in_the_outbox(replace: Callable[[Any, str, Any], None]) -> None:
+def wall_clock_in_the_outbox(replace: Replace) -> None:
     """Decide by the wall clock what is due."""
 
     def now(outbox: Outbox) -> float:
         return outbox.ctx.clock.wall()
 
     replace(Outbox, "_now", now)
+
+
+def drop_the_log(replace: Replace) -> None:
+    """Clean up, before the start, what a crash has left behind."""
+    acquire = SqliteStore.acquire
+
+    def clean_and_acquire(store: SqliteStore) -> None:
+        store.path.with_name(store.path.name + "-wal").unlink(missing_ok=True)
+        acquire(store)
+
+    replace(SqliteStore, "acquire", clean_and_acquire)
+
+
+def begin_anew(replace: Replace) -> None:
+    """Put an empty file in the place of one that cannot be read."""
+    open_ = SqliteStore.open
+
+    def open_something(store: SqliteStore) -> None:
+        try:
+            open_(store)
+            store.fetch("slack", 1000, 1, frozenset(), 1.0)
+        except StoreError:
+            store.close()
+            store.path.unlink()
+            open_(store)
+
+    replace(SqliteStore, "open", open_something)
 
 
 def hand_out_everything() -> None:

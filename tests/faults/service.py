@@ -94,6 +94,13 @@ class Service:
                 return
         raise AssertionError(f"it does not start: {''.join(told)} {self.log()[-1000:]}")
 
+    def refusal(self) -> tuple[int, str]:
+        """Start a process that cannot serve; return its exit code and what it said."""
+        self.spawn()
+        assert self.process is not None
+        _, words = self.process.communicate(timeout=PATIENCE)
+        return self.process.returncode, words
+
     def kill(self) -> None:
         """Kill it, as the kernel does when memory runs out."""
         self.signal(signal.SIGKILL)

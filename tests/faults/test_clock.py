@@ -227,6 +227,7 @@ def faked(tmp_path: Path) -> dict[str, str]:
         "FAKETIME_TIMESTAMP_FILE": str(tmp_path / "clock"),
         "FAKETIME_NO_CACHE": "1",
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "FAKETIME_FORCE_MONOTONIC_FIX": "0",  # with it every wait of a thread takes seconds
     }
 
 
