@@ -56,7 +56,7 @@ class Outbox(Behaviour):
         self._store = open_store(url)
         self._telemetry = telemetry
         self._room, self._url, self._min_free_mb = room, url, min_free_mb
-        self._anchor = ctx.clock.wall() - ctx.clock.now()
+        self._anchor: float = ctx.keep.setdefault("anchor", ctx.clock.wall() - ctx.clock.now())
         self._receipts: WeakValueDictionary[int, Receipt]
         self._receipts = ctx.keep.setdefault("receipts", WeakValueDictionary())
         self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
@@ -178,6 +178,8 @@ class Outbox(Behaviour):
                 self._unwritten.extend(settlements)
             case Begin(attempt, reply_to):
                 _tell(reply_to, Withdrawn(attempt))
+            case Want(channel):  # a channel asks once, and waits for the answer
+                self._wants[channel] = message
             case _:
                 log.error("outbox.dropped", message_type=type(message).__name__)
 
@@ -270,17 +272,23 @@ class Outbox(Behaviour):
 
     def _serve(self) -> None:
         """Give deliveries to the channels that want some and may have got some."""
+        hungry = set(self._wants)
         for channel in self._stirred.intersection(self._wants):
             want = self._wants[channel]
             fetch = want.fetch
             found = self._store.fetch(channel, fetch.limit, fetch.chain, fetch.held, self._now())
             if found:
-                del self._wants[channel]
-                self._later(_tell, want.reply_to, Deliver(found, fetch.held))
+                hungry.discard(channel)
+                self._later(self._hand_out, want, Deliver(found, fetch.held))
         self._stirred.clear()
-        due = [at for channel in self._wants if (at := self._store.next_due(channel)) is not None]
+        due = [at for channel in hungry if (at := self._store.next_due(channel)) is not None]
         if due:
             self._wake(max(0.0, min(due) - self._now()))
+
+    def _hand_out(self, want: Want, found: Deliver) -> None:
+        """Answer a channel. Its demand is met only now: after a failed commit it would wait for ever."""
+        self._wants.pop(want.channel, None)
+        _tell(want.reply_to, found)
 
     def _divert(self, order: Diverted) -> None:
         if not order.on:
@@ -339,7 +347,7 @@ class Outbox(Behaviour):
     # Time
 
     def _now(self) -> float:
-        """Return Unix seconds that never go back: the wall clock is read once per incarnation."""
+        """Return Unix seconds that never go back: the wall clock is read once per process."""
         return self._anchor + self.ctx.clock.now()
 
     def _wake(self, seconds: float) -> None:
