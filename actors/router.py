@@ -19,6 +19,7 @@ from .behaviour import Behaviour, Signal, Timer
 from .context import Context
 from .mail import AddRoutes, Append, Confirmed, Fallback, Submit
 from .policy.routing import Gate, RoutingTable, Rule
+from .policy.similar import similarity
 from .receipt import Receipt
 from .telemetry import Telemetry
 
@@ -38,6 +39,8 @@ class Router(Behaviour):
     Args:
         rules, gates, global_filter: see `policy.routing`.
         fallbacks: for each channel, the channels to try when it cannot deliver.
+        similar: fields that make events mean the same.
+        window: seconds for which an event stands for those that mean the same.
     """
 
     most = 256
@@ -51,11 +54,14 @@ class Router(Behaviour):
         gates: Mapping[str, Gate],
         global_filter: Filter,
         fallbacks: Mapping[str, tuple[str, ...]],
+        similar: tuple[str, ...],
+        window: float,
         telemetry: Telemetry,
     ) -> None:
         super().__init__(ctx)
         self._table = RoutingTable(rules, gates, global_filter)
         self._fallbacks = fallbacks
+        self._similar, self._window = similarity(similar), window
         self._telemetry = telemetry
         self._unconfirmed = 0
 
@@ -121,7 +127,8 @@ class Router(Behaviour):
         suppressed = {channel: str(reason) for channel, reason in decision.suppressed.items()}
         # An id holds no blank, so a sender's key never meets another event's id.
         keys = (event.event_id, f"key {key}") if key else (event.event_id,)
-        return Submission(sealed, decision.routes, keys, order_key(event), suppressed)
+        similar = self._similar(event)
+        return Submission(sealed, decision.routes, keys, order_key(event), suppressed, similar, self._window)
 
     def _fall_back(self, fallback: Fallback) -> None:
         wanted = self._fallbacks.get(fallback.channel, ())

@@ -128,6 +128,7 @@ class System:
             "telemetry": self.telemetry,
             "room": self.room,
             "min_free_mb": store.min_free_mb,
+            "keeping": translate.keeping(self.config),
         }
         return self._needed("outbox", Outbox, args, hang_after=None, mailbox=None)
 
@@ -161,6 +162,8 @@ class System:
             "gates": translate.gates(self.config, self._classes),
             "global_filter": self.config.global_filters,
             "fallbacks": translate.fallbacks(self.config),
+            "similar": tuple(self.config.dedup.key) if self.config.dedup else (),
+            "window": self.config.dedup.window_seconds if self.config.dedup else 0.0,
             "telemetry": self.telemetry,
         }
         return self._needed("router", Router, args, mailbox=ROUTER_MAILBOX)

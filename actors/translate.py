@@ -13,6 +13,10 @@ from .policy.channel import CRASH_LIMIT, ChannelPolicy
 from .policy.restart import Backoff, Intensity
 from .policy.retry import RetryPolicy
 from .policy.routing import Gate, Rule
+from .upkeep import Keeping
+
+DAY = 86400.0
+"""Seconds."""
 
 
 def channel_policy(section: ChannelConfig, config: NotificationConfig) -> ChannelPolicy:
@@ -46,6 +50,16 @@ def rules(config: NotificationConfig) -> tuple[Rule, ...]:
 def gates(config: NotificationConfig, classes: Mapping[str, type[Channel]]) -> dict[str, Gate]:
     """Return what each channel lets in; disabled ones let nothing in."""
     return {name: _gate(section, classes.get(name)) for name, section in config.channels.items()}
+
+
+def keeping(config: NotificationConfig) -> Keeping:
+    """Return how long what is kept."""
+    sections = config.channels.items()
+    return Keeping(
+        retention=config.store.retention_days * DAY,
+        dedup=config.store.dedup_days * DAY,
+        expiry={n: s.expire_after_seconds for n, s in sections if s.expire_after_seconds is not None},
+    )
 
 
 def fallbacks(config: NotificationConfig) -> dict[str, tuple[str, ...]]:

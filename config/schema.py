@@ -300,7 +300,9 @@ class Security(Strict):
 class Dedup(Strict):
     """Events that mean the same within a window count once."""
 
-    key: list[str] = Field(min_length=1, description="fields that must be equal, such as metadata.job_id")
+    key: list[Annotated[str, AfterValidator(event_field)]] = Field(
+        min_length=1, description="fields that must be equal, such as metadata.job_id"
+    )
     window_seconds: Seconds = Field(default=60, description="length of the window")
 
 
