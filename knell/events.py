@@ -128,7 +128,7 @@ def stored(body: bytes) -> NotificationEvent:
     """Read an event back from the JSON that `seal` made of it.
 
     Raises:
-        msgspec.MsgspecError: the bytes were damaged since.
+        msgspec.MsgspecError, UnicodeDecodeError: the bytes were damaged since.
     """
     return _DECODER.decode(body)
 

@@ -26,21 +26,17 @@ class Intake(Rows):
     @guarded
     def append(self, submission: Submission, now: float) -> Accepted | Conflict:
         """Take in an event and all its deliveries."""
-        digest = _digest(submission.sealed.event)
-        if (
-            len(submission.keys) == 1
-            and not submission.similar
-            and self._first(submission.keys[0], digest, now)
-        ):
+        digest, keys = _digest(submission.sealed.event), submission.keys
+        if len(keys) == 1 and not submission.similar and self._first(keys[0], digest, now):
             return self._accept(submission, now)
-        for key in submission.keys:
+        for key in keys:
             if known := self._known(key, digest, now):
                 return known
         stands = self._stands_for(submission, now)
         seq = self._next_seq if stands is None else stands
         self.db.executemany(
             "INSERT OR REPLACE INTO key VALUES (?, ?, ?, ?)",
-            [(key, seq, digest, now) for key in submission.keys],
+            [(key, seq, digest, now) for key in keys],
         )
         if stands is not None:
             return Accepted(stands, duplicate=True)

@@ -27,11 +27,11 @@ AND id = (SELECT min(id) FROM delivery WHERE channel = ?1 AND order_key = ?2 AND
 AND NOT EXISTS (SELECT 1 FROM delivery WHERE channel = ?1 AND order_key = ?2 AND state = 3)
 """
 
-_COLUMNS = "INSERT INTO delivery (id, seq, channel, order_key, rule, state) VALUES (?1, ?2, ?3, ?4, ?5, "
-_INSERT = _COLUMNS + "2)"
-_INSERT_IN_ORDER = (
-    _COLUMNS + "CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE channel = ?3 AND order_key = ?4 "
-    "AND finished IS NULL) THEN 0 ELSE 2 END)"
+_INSERT = "INSERT INTO delivery (id, seq, channel, order_key, rule, state) VALUES (?1, ?2, ?3, ?4, ?5, {})"
+_READY = _INSERT.format("2")
+_IN_ORDER = _INSERT.format(
+    "CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE channel = ?3 AND order_key = ?4 AND finished IS NULL) "
+    "THEN 0 ELSE 2 END"
 )
 
 
@@ -45,7 +45,7 @@ class Rows(SqliteFile):
 
     def insert(self, seq: int, routes: Iterable[Route], order_key: str) -> None:
         """Add deliveries of an event: ready, or waiting behind an older one of the order key."""
-        statement = _INSERT_IN_ORDER if order_key else _INSERT
+        statement = _IN_ORDER if order_key else _READY
         for route in routes:
             self.db.execute(statement, (self._next_row, seq, route.channel, order_key or None, route.rule))
             self._next_row += 1
@@ -97,7 +97,10 @@ class Rows(SqliteFile):
             body = self.one("SELECT body FROM event WHERE seq = ?", seq)
             if body is None:
                 raise StoreError(f"store {self.path}: event number {seq} is missing")
-            event = stored(body)
+            try:
+                event = stored(body)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise StoreError(f"store {self.path}: event number {seq} is damaged: {error}") from None
             self._events.put(seq, event, len(body))
         return event
 
