@@ -3,11 +3,12 @@
 import asyncio
 import gc
 import json
+import os
 import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -34,6 +35,10 @@ CONCURRENCY = 256
 """Of the null channel: as many as eight channels have by default."""
 
 HERE = Path(__file__).parent
+
+STORES = "KNELL_BENCHMARK_STORES"
+"""The environment's variable with the folder for stores. On the disk of this repository by default: where
+temporary files are kept, a sync may cost nothing."""
 
 Figures = dict[str, float]
 
@@ -103,21 +108,18 @@ class NoStore:
 
 
 @contextmanager
-def place(backlog: int = 0) -> Iterator[Path]:
-    """Return where a store goes: a new one, or the one with so many deliveries that wait for another channel.
-
-    Both are on the disk of this repository: where temporary files are kept, a sync may cost nothing.
-    """
+def place(backlog: int = 0) -> Generator[Path]:
+    """Return where a store goes: a new one, or one with so many deliveries that wait for another channel."""
+    folder = Path(os.environ.get(STORES, HERE))
     if backlog:
-        yield _waiting(backlog)
+        yield _waiting(folder / f"backlog-{backlog}.db", backlog)
         return
-    with tempfile.TemporaryDirectory(dir=HERE, prefix=".store-") as made:
-        yield Path(made) / "knell.db"
+    with tempfile.TemporaryDirectory(dir=folder, prefix=".store-") as new:
+        yield Path(new) / "knell.db"
 
 
-def _waiting(backlog: int) -> Path:
+def _waiting(path: Path, backlog: int) -> Path:
     """Return the store with a backlog; the first trial that needs it makes it, for all that follow."""
-    path = HERE / f".backlog-{backlog}.db"
     if not path.exists():
         half = path.with_suffix(".half.db")
         store = sqlite(NORMAL, half)
@@ -142,7 +144,7 @@ def sqlite(subject: str, path: Path) -> SqliteStore:
 
 
 @contextmanager
-def system(subject: str, path: Path) -> Iterator[NotificationManager]:
+def system(subject: str, path: Path) -> Generator[NotificationManager]:
     """Run a whole system with a null channel on the journal of a subject."""
 
     def find(url: str) -> Store:

@@ -1,9 +1,11 @@
 """What it costs that an accepted event is never lost. `--help` says how; docs/guarantees.md what it means."""
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
+from tempfile import TemporaryDirectory
 
-from journals import FULL, HERE, NONE, NORMAL
+from journals import FULL, HERE, NONE, NORMAL, STORES
 from measure import Trial
 from table import Row, main
 
@@ -78,8 +80,6 @@ def _plural(rows: int) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main(__doc__, lambda quick: rows(QUICK if quick else Sizes()), ROUNDS)
-    finally:
-        for left in HERE.glob(".backlog-*"):
-            left.unlink()
+    with TemporaryDirectory(dir=HERE, prefix=".store-") as folder:
+        os.environ[STORES] = folder
+        main(str(__doc__), lambda quick: rows(QUICK if quick else Sizes()), ROUNDS)

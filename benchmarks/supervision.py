@@ -101,4 +101,4 @@ def _plural(producers: int) -> str:
 
 
 if __name__ == "__main__":
-    main(__doc__, lambda quick: rows(QUICK if quick else Sizes()), ROUNDS)
+    main(str(__doc__), lambda quick: rows(QUICK if quick else Sizes()), ROUNDS)
