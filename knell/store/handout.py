@@ -189,8 +189,8 @@ class Handout(Rows):
     ) -> None:
         """Write down one attempt; they are numbered as they came, whatever counts against the retries."""
         self.db.execute(
-            "INSERT INTO attempt (delivery, n, at, ms, outcome, reason, error) "
-            "SELECT ?1, coalesce(max(n), 0) + 1, ?2, ?3, ?4, ?5, ?6 FROM attempt WHERE delivery = ?1",
+            "INSERT INTO attempt (delivery, n, at, ms, outcome, reason, error) VALUES (?1, 1 + coalesce("
+            "(SELECT n FROM attempt WHERE delivery = ?1 ORDER BY n DESC LIMIT 1), 0), ?2, ?3, ?4, ?5, ?6)",
             (row, at, round(elapsed * 1000), outcome, reason, error),
         )
 
