@@ -47,8 +47,9 @@ coverage: .venv/dev.stamp ## the tests with branch coverage, and its report
 	$(BIN)/coverage combine
 	$(BIN)/coverage report --skip-covered
 
-bench: .venv/dev.stamp ## what supervision costs beside stock pykka, under three minutes
+bench: .venv/dev.stamp ## what supervision costs beside stock pykka, and the journal beside none; some minutes
 	$(BIN)/python benchmarks/supervision.py
+	$(BIN)/python benchmarks/outbox.py
 
 clean: ## remove everything that was made here
 	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

@@ -42,7 +42,7 @@ class Receipt:
         self._changed = threading.Condition()
         self._callbacks: list[Callable[[], None]] = []
         self._leader: Receipt | None = None
-        self._followers: weakref.WeakSet[Receipt] = weakref.WeakSet()
+        self._followers: weakref.WeakSet[Receipt] | None = None  # made for the first: most have none
 
     def accepted(self, timeout: float | None = None) -> bool:
         """Wait until the event is durable; False when it was refused, or after `timeout` seconds."""
@@ -97,13 +97,18 @@ class Receipt:
     def settle(self, result: DeliveryResult) -> None:
         """Note the end of one delivery."""
         self._change(lambda: self._results.__setitem__(result.channel, result))
-        for follower in self._followers:
+        for follower in self._followers or ():
             follower.settle(result)
 
     def follow(self, leader: "Receipt") -> None:
         """Learn of what is still open from another receipt for the same event."""
         self._leader = leader  # keeps it alive as long as somebody waits here
-        leader._followers.add(self)  # noqa: SLF001 - the same class
+        leader._lead(self)  # noqa: SLF001 - the same class
+
+    def _lead(self, follower: "Receipt") -> None:
+        if self._followers is None:
+            self._followers = weakref.WeakSet()
+        self._followers.add(follower)
 
     @property
     def open(self) -> bool:

@@ -90,6 +90,13 @@ class Rounds:
             for ours, theirs in zip(self.figures(key, figure), self.figures(base, figure), strict=True)
         ]
 
+    def differences(self, key: str, base: str, figure: str) -> list[float]:
+        """Return one figure less the same figure of another trial, round by round."""
+        return [
+            ours - theirs
+            for ours, theirs in zip(self.figures(key, figure), self.figures(base, figure), strict=True)
+        ]
+
     def as_json(self) -> dict[str, Any]:
         """Return everything, for a file."""
         return {"python": sys.version, "cpus": os.cpu_count(), "load": self.load, "rounds": self.raw}

@@ -1,14 +1,13 @@
 """What supervision costs, beside stock pykka in the same run. `--help` says how; README.md what it means."""
 
-import argparse
-import json
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from measure import Rounds, Trial, spread
+from measure import Trial
 from subjects import KNELL, PYKKA
+from table import Row, main
 
 from knell.actors.system import CHANNEL_MAILBOX, ROUTER_MAILBOX
 from knell.config.schema import Backoff
@@ -32,23 +31,6 @@ class Sizes:
 
 QUICK = Sizes(messages=2_000, pings=50, crashes=50, operations=500, seconds=0.2)
 """Only shows that everything runs: its figures mean nothing."""
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One line of the table: a figure of a trial, for each subject that has the thing.
-
-    Attributes:
-        trials: the trial by subject; the last one is what the others are divided by.
-        target: what the ratio, or the figure where there is one subject only, is meant to be.
-    """
-
-    label: str
-    unit: str
-    figure: str
-    trials: dict[str, Trial]
-    target: str = ""
-    digits: int = 0
 
 
 def rows(sizes: Sizes) -> list[Row]:
@@ -118,38 +100,5 @@ def _plural(producers: int) -> str:
     return f"{producers} producer{'s' * (producers > 1)}"
 
 
-def show(row: Row, rounds: Rounds) -> list[str]:
-    """Return the row's lines: what each subject took, and how that compares with the last one."""
-    *_, base = row.trials.values()
-    target = f"  [{row.target}]" if row.target else ""
-    lines = [f"{row.label}{f', {row.unit}' if row.unit else ''}{target}"]
-    for name, trial in row.trials.items():
-        measured = spread(rounds.figures(trial.key, row.figure), row.digits)
-        ratio = ""
-        if trial is not base and row.unit:
-            ratio = f"ratio {spread(rounds.ratios(trial.key, base.key, row.figure), 2)}"
-        lines.append(f"  {name:<18} {measured:<32} {ratio}".rstrip())
-    return lines
-
-
-def main() -> None:
-    """Measure, print the table, and write the raw rounds where they are wanted."""
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="only show that it runs: no figure means much")
-    parser.add_argument("--rounds", type=int, help=f"how often everything is measured (default {ROUNDS})")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="write the raw rounds there")
-    wanted = parser.parse_args()
-    table = rows(QUICK if wanted.quick else Sizes())
-    trials = {trial.key: trial for row in table for trial in row.trials.values()}
-    rounds = Rounds()
-    rounds.run(trials.values(), wanted.rounds or (1 if wanted.quick else ROUNDS))
-    print(f"{len(rounds.raw)} rounds: median (lowest-highest), ratios round by round")
-    print(f"load average before each round: {spread(rounds.load, 2)}")
-    for row in table:
-        print("\n".join(show(row, rounds)))
-    if wanted.json:
-        wanted.json.write_text(json.dumps(rounds.as_json(), indent=1), encoding="utf-8")
-
-
 if __name__ == "__main__":
-    main()
+    main(str(__doc__), lambda quick: rows(QUICK if quick else Sizes()), ROUNDS)

@@ -1,15 +1,14 @@
 """The benchmark of supervision runs, and prints everything it is there for. Nothing is said about speed."""
 
 import json
-import subprocess
-import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
+from tests.benchmarks.printed import block
 
-ROOT = Path(__file__).parents[2]
+pytestmark = pytest.mark.skipif(not Path("/proc/self/statm").exists(), reason="memory is read from /proc")
 
 COMPARED = [
     "tell, 1 producer, actor serves, ns CPU",
@@ -44,45 +43,27 @@ COUNTED = {"threads": "1 (1-1)", "open files": "0 (0-0)"}
 
 
 @pytest.fixture(scope="module")
-def quick(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, Path]:
+def quick(run_quick: Callable[[str], tuple[str, Path]]) -> tuple[str, Path]:
     """Run the benchmark in its shortest form; return what it printed and the file it wrote."""
-    raw = tmp_path_factory.mktemp("benchmark") / "rounds.json"
-    done = subprocess.run(  # noqa: S603 - our own script
-        [sys.executable, "benchmarks/supervision.py", "--quick", "--json", str(raw)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=110,
-        check=False,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout, raw
-
-
-def _block(printed: str, label: str) -> list[str]:
-    """Return the lines of one row: what each subject took."""
-    lines = printed.splitlines()
-    begin = next(at for at, line in enumerate(lines) if line.split("  [")[0] == label)
-    rest = lines[begin + 1 :]
-    return rest[: next((at for at, line in enumerate(rest) if not line.startswith("  ")), len(rest))]
+    return run_quick("supervision")
 
 
 def test_it_prints_every_row_and_ratio(quick: tuple[str, Path]) -> None:
     """Each subject has a figure, and all but the one they are compared with have a ratio."""
     for label in COMPARED:
-        *compared, base = _block(quick[0], label)
+        *compared, base = block(quick[0], label)
         assert compared, label
         assert all(" ratio " in line for line in compared), label
         assert " ratio " not in base
     for label in ALONE:
-        assert len(_block(quick[0], label)) == 1, label
+        assert len(block(quick[0], label)) == 1, label
 
 
 def test_every_actor_has_one_thread_and_no_file(quick: tuple[str, Path]) -> None:
     """A count, not a speed: it is the same on every machine."""
     for what, wanted in COUNTED.items():
         for count in ("10", "100", "1,000"):
-            lines = _block(quick[0], f"{what} per actor, {count} actors")
+            lines = block(quick[0], f"{what} per actor, {count} actors")
             assert [line.split(maxsplit=1) for line in lines] == [["knell", wanted], ["pykka", wanted]]
 
 
