@@ -9,6 +9,7 @@ import pytest
 
 from knell.deliveries import Attempt, Done, Route, Settlement
 from knell.events import NotificationEvent, seal
+from knell.messages import DeliveryState
 from knell.store import file
 from knell.store.contract import State, Submission
 from knell.store.sqlite import SqliteStore
@@ -20,7 +21,7 @@ EVENTS = 3
 
 TRANSACTIONS = 120
 
-READY = (State.READY, 0)
+WAITING = (DeliveryState.PENDING, 0)
 
 MEMORY = Path("/dev/shm")  # noqa: S108 - a folder of ours in it
 """Where the files are looked at: nothing has to last there, and a sync costs nothing."""
@@ -106,20 +107,21 @@ def _compare(store: SqliteStore, acked: int) -> list[str]:
     ).fetchall()
     last = len({event_id.partition(".")[0] for event_id, *_ in rows})
     expected = {
-        (f"e{number}.{at}", channel, *(_stands(last - number) if channel == "slack" else READY))
+        (f"e{number}.{at}", channel, *(_stands(last - number) if channel == "slack" else WAITING))
         for number in range(last)
         for at in range(EVENTS)
         for channel in ("slack", "email")
     }
-    wrong = [] if set(rows) == expected else ["a transaction is there in part"]
+    found = {(event_id, channel, State(state).public, crashes) for event_id, channel, state, crashes in rows}
+    wrong = [] if found == expected else ["a transaction is there in part"]
     if last < acked:
         wrong.append(f"{acked - last} acknowledged transactions are lost")
     return wrong
 
 
-def _stands(age: int) -> tuple[State, int]:
+def _stands(age: int) -> tuple[DeliveryState, int]:
     """Return state and crashes of a delivery accepted so many transactions ago, after the recovery."""
-    return {1: READY, 2: (State.READY, 1)}.get(age, (State.DONE, 0))
+    return {1: WAITING, 2: (DeliveryState.PENDING, 1)}.get(age, (DeliveryState.DONE, 0))
 
 
 @pytest.fixture
