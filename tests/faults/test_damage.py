@@ -172,7 +172,6 @@ def test_a_service_with_a_damaged_store_does_not_start(damaged: Service) -> None
     assert "Error: store .knell/knell.db: database disk image is malformed" in words
 
 
-@pytest.mark.xfail(strict=True, reason="the message does not say yet what to do")
 def test_a_service_with_a_damaged_store_names_the_way_out(damaged: Service) -> None:
     """Somebody who reads the message at night knows what to type."""
     assert "knell store check" in damaged.refusal()[1]
