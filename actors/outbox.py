@@ -25,7 +25,21 @@ from knell.store.contract import Settled as Stands
 
 from .behaviour import Behaviour, Signal, Timer
 from .context import Context, signal
-from .mail import AddRoutes, Append, Begin, Begun, Confirmed, Diverted, Fallback, Ref, Settled, Want
+from .desk import Desk
+from .mail import (
+    AddRoutes,
+    Append,
+    Begin,
+    Begun,
+    Cancel,
+    Confirmed,
+    Diverted,
+    Fallback,
+    Ref,
+    Replay,
+    Settled,
+    Want,
+)
 from .policy.channel import Deliver, Withdrawn
 from .receipt import Receipt
 from .room import LOOK, Room
@@ -62,6 +76,7 @@ class Outbox(Behaviour):
         self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
         self._unwritten: list[Settlement] = ctx.keep.setdefault("unwritten", [])
         self._diverted: set[str] = ctx.keep.setdefault("diverted", set())
+        self._desk = Desk(self._store, telemetry, self._receipts)
         self._stirred: set[str] = set()
         self._after: list[Callable[[], None]] = []
 
@@ -73,9 +88,7 @@ class Outbox(Behaviour):
         if not self.ctx.keep.get("recovered"):  # later incarnations find sends of this very process
             self._transact(self._recover)
             self.ctx.keep["recovered"] = True
-        for channel, (pending, dead) in self._store.counts().items():
-            self._telemetry.channel(channel).pending.set(pending)
-            self._telemetry.channel(channel).dead.set(dead)
+        self._desk.show(self._store.counts())
         self._stirred.update(self._wants)
         self._transact(self._serve)
         self._look()
@@ -95,8 +108,11 @@ class Outbox(Behaviour):
         self._store.close()
 
     def on_receive(self, message: Any) -> Any:
-        """Handle one message in a transaction of its own."""
+        """Handle one message in a transaction of its own; answer an operator's order by its count."""
+        if isinstance(message, Replay | Cancel):
+            return self._answer(message)
         self.on_batch([message])
+        return None
 
     def on_batch(self, messages: list[Any]) -> None:
         """Handle what has gathered in one transaction."""
@@ -204,6 +220,8 @@ class Outbox(Behaviour):
                 self._later(self._rerouted, seq, [route.channel for route in added])
             case Diverted():
                 self._divert(message)
+            case Replay() | Cancel():
+                self._carry_out(message)
             case _:
                 self.ctx.unhandled(message)
 
@@ -343,6 +361,31 @@ class Outbox(Behaviour):
             self._fall_back(Fallback(stands.seq, delivery.event, delivery.channel))
         if (receipt := self._receipts.get(stands.seq)) is not None:
             receipt.settle(result)
+
+    # Operators
+
+    def _answer(self, order: Replay | Cancel) -> int | StoreError:
+        """Carry out an order that is asked for; an error of the store is the asker's, and no crash."""
+        count = 0
+
+        def work() -> None:
+            nonlocal count
+            count = self._carry_out(order)
+            self._serve()
+
+        try:
+            self._transact(work)
+        except StoreError as error:
+            log.error("outbox.commit_failed", error=str(error), messages=1)
+            self._wake(TRY_AGAIN)
+            return error
+        return count
+
+    def _carry_out(self, order: Replay | Cancel) -> int:
+        carried = self._desk.carry_out(order, self._now())
+        self._stirred.update(carried.channels)
+        self._later(carried.tell)
+        return carried.count
 
     # Time
 

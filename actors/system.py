@@ -104,7 +104,7 @@ class System:
         self.telemetry.root = self.root
         alarm = Alarm(self._tell, self._has_fallback, self._failed)
         self.host.observers.extend([self.telemetry.observe, alarm.observe])
-        self.host.letters.hand_back = Amends(self.telemetry, lambda: self._ref("outbox")).make
+        self.host.letters.hand_back = Amends(self.telemetry, lambda: self.outbox).make
 
     # The topology
 
@@ -251,6 +251,11 @@ class System:
     def router(self) -> pykka.ActorRef[Any]:
         """The address of the system: one object for its whole life."""
         return self.root.children["router"].actor_ref
+
+    @property
+    def outbox(self) -> pykka.ActorRef[Any] | None:
+        """The address of the outbox; None before the first start."""
+        return self._ref("outbox")
 
     def cells(self) -> Iterator[Cell]:
         """Go through all actors, in start order."""

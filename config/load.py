@@ -13,7 +13,7 @@ from .conceal import credentials, without
 from .layout import Layout, type_of
 from .problems import Problem, in_order, refuse
 from .references import likely_typos, reference_problems
-from .schema import Http, NotificationConfig
+from .schema import NotificationConfig
 from .secrets import Interpolation
 from .sections import ChannelTypes, SectionModel, channels
 from .strict_yaml import read
@@ -119,15 +119,15 @@ def examine(
     return Loaded(config, root, in_order(without([*interpolation.warnings, *likely_typos(root)], secrets)))
 
 
-def http_section(
-    path: str | os.PathLike[str] | None = None, *, environ: Mapping[str, str] | None = None
-) -> Http:
-    """Return the `http` section alone, for who only wants to reach the service that has this configuration.
+def sections(
+    path: str | os.PathLike[str] | None = None, *names: str, environ: Mapping[str, str] | None = None
+) -> NotificationConfig:
+    """Return a configuration of these top-level sections alone, for who wants to reach a service or a store.
 
     What is wrong elsewhere does not matter here: the channels' credentials may be the service's alone.
 
     Raises:
-        ConfigError: a file cannot be read, or this section is wrong.
+        ConfigError: a file cannot be read, or one of these sections is wrong.
     """
     problems: list[Problem] = []
     layout = Layout(lambda _: True, (), [])
@@ -136,13 +136,13 @@ def http_section(
     for tree in trees[1:]:
         root = merge(root, tree)
     interpolation = Interpolation(os.environ if environ is None else environ)
-    entries_ = {key: node for key, node in root.entries.items() if key == "http"}
+    entries_ = {key: node for key, node in root.entries.items() if key in names}
     root = interpolation.resolve(replace(root, entries=entries_))
     config, found = validate(NotificationConfig, root, "the settings", {})
     problems += [*interpolation.problems, *found]
     if config is None or problems:
         refuse(without(problems, credentials([(root, NotificationConfig)])))
-    return config.http
+    return config
 
 
 def check(config: NotificationConfig) -> None:

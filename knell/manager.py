@@ -24,6 +24,7 @@ from knell.errors import ChannelError, ConfigError, DeliveryError
 from knell.events import NotificationEvent, Sealed, seal
 from knell.log import log
 from knell.messages import DeliveryResult, DeliveryStatus, HealthStatus
+from knell.operations import Operations
 from knell.store import free_bytes, open_reader
 from knell.templates.engine import TemplateEngine
 
@@ -55,7 +56,7 @@ def start(
     return manager
 
 
-class NotificationManager:
+class NotificationManager(Operations):
     """One running system; made by `start`. Its methods may be called from any thread.
 
     Attributes:

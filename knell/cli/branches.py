@@ -7,6 +7,7 @@ import click
 from knell.actors.nodes import Circuit, Node, Survey
 from knell.actors.policy.breaker import Phase
 from knell.actors.policy.restart import Status
+from knell.cli.plain import plain, writable
 
 SLOW = 1.0
 """Seconds a message may be in hand before it catches the eye."""
@@ -34,7 +35,7 @@ def lines(seen: Survey, encoding: str) -> Iterator[str]:
     yield _line(head, widths)
     for row in rows:
         text = row if isinstance(row, str) else _line(row, widths)
-        yield text.encode(encoding, "backslashreplace").decode(encoding)
+        yield writable(text, encoding)
     yield ""
     yield ", ".join((_count(seen.zombies, "zombie"), _count(seen.dead_letters, "dead letter")))
 
@@ -46,7 +47,7 @@ def _rows(node: Node, stem: str, below: str, forks: tuple[str, ...]) -> Iterator
     if node.error:
         colour = None if node.status is Status.RUNNING else "red"
         trunk = forks[1] if node.children else ""
-        yield below + trunk + _styled(f"last crash: {_plain(node.error)}", colour)
+        yield below + trunk + _styled(f"last crash: {plain(node.error)}", colour)
     for number, child in enumerate(node.children):
         fork, trunk = (forks[2], forks[3]) if number == last else (forks[0], forks[1])
         yield from _rows(child, below + fork, below + trunk, forks)
@@ -112,11 +113,6 @@ def _count(number: int, what: str) -> str:
 
 def _styled(text: str, colour: str | None) -> str:
     return click.style(text, fg=colour) if colour else text
-
-
-def _plain(text: str) -> str:
-    """Return what a terminal shows and does not obey; the text is whatever an exception says of itself."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode() for char in text)
 
 
 def _can(encoding: str) -> bool:

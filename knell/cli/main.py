@@ -20,6 +20,7 @@ COMMANDS = {
     "demo": "Show what knell does, on this machine alone.",
     "run": "Run the service in the foreground.",
     "send": "Send one event.",
+    "dead": "Show, replay or drop what could not be delivered.",
     "tree": "Show the actors of a running service.",
     "check": "Find every mistake in a configuration.",
     "init": "Write a configuration to begin with.",

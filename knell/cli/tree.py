@@ -14,8 +14,6 @@ from knell.errors import KnellError
 ANSWER_SECONDS = 10.0
 """How long the service may take: it reads the tree from memory."""
 
-_ANY = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - what is listened on and cannot be called
-
 
 @click.command(short_help="Show the actors of a running service.")
 @service_options
@@ -47,13 +45,10 @@ def _service(url: str | None, token: str | None, config: str | None) -> Remote:
     if url:
         return Remote(url, token, ANSWER_SECONDS)
     # With it comes what reads configurations, which nobody with a URL needs.
-    http = import_module("knell.config.load").http_section(config)
-    host, port = str(http.address[0]), int(http.address[1])
-    if port == 0:
+    http = import_module("knell.config.load").sections(config, "http").http
+    found = import_module("knell.cli.address").address(http)
+    if found is None:
         raise KnellError("http.listen names no fixed port; use the --url that 'knell run' prints")
-    host = {"0.0.0.0": "127.0.0.1", "::": "::1"}.get(host, host)  # noqa: S104 - what is not dialled
     if token is None and http.tokens:
         token = http.tokens[0].get_secret_value()
-    return Remote(
-        f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}", token, ANSWER_SECONDS
-    )
+    return Remote(found, token, ANSWER_SECONDS)

@@ -13,6 +13,7 @@ from aiohttp import web
 
 from knell.errors import KnellError
 from knell.http.auth import check_address, guard, is_loopback
+from knell.http.deliveries import Deliveries
 from knell.http.events import Events
 from knell.http.headers import add_headers
 from knell.http.probes import Probes
@@ -167,6 +168,6 @@ def application(service: Service) -> web.Application:
     """Return the routes of a service, with what every request goes through."""
     app = web.Application(middlewares=[problems, guard(service)])
     app.on_response_prepare.append(add_headers)
-    for part in (Probes(service), Events(service), Tree(service), Reload(service)):
+    for part in (Probes(service), Events(service), Deliveries(service), Tree(service), Reload(service)):
         app.add_routes(part.routes())
     return app

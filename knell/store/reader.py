@@ -85,6 +85,13 @@ class SqliteReader:
             rows = self._rows(f"{_RECORD} WHERE {condition} ORDER BY d.id DESC LIMIT ?", *values, limit)
         return [_record(row) for row in rows]
 
+    def count(self, selection: Selection) -> int:
+        """Return how many deliveries are selected."""
+        condition, values = where(selection)
+        with self._lock:
+            ((count,),) = self._rows(f"SELECT count(*) {FROM} WHERE {condition}", *values)
+        return int(count)
+
     def delivery(self, id_: str) -> DeliveryDetail | None:
         """Return one delivery with its history."""
         condition, values = where(Selection(ids=(id_,)))
