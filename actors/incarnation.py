@@ -71,6 +71,8 @@ class Incarnation:
             envelope = self._next()
             message: object = envelope.message
             if isinstance(message, Halt):
+                if message.done.is_set():
+                    continue  # to the one before, who hung and was given up
                 return self._halted(behaviour, message)
             if isinstance(message, StopRequest):
                 return self._asked_to_stop(behaviour, envelope)

@@ -612,6 +612,24 @@ def test_actors_find_each_other_by_path(tree: Any, puppet: Puppets) -> None:
     assert found == (tree.ref("b"), None)
 
 
+def test_a_given_up_incarnation_finds_nobody(tree: Any, story: Any, puppet: Puppets, gate: Gate) -> None:
+    """It could still send what its successor knows nothing of."""
+    found: queue.Queue[object] = queue.Queue()
+
+    def hang(puppet: Any) -> None:
+        gate(puppet)
+        try:
+            found.put(puppet.ctx.lookup("a"))
+        except Fenced as error:
+            found.put(error)
+
+    tree.start(puppet("a", hang_after=0.02))
+    tree.ref("a").tell(hang)
+    story.until("a", "start", 3)
+    gate.leave.set()
+    assert isinstance(found.get(timeout=PATIENCE), Fenced)
+
+
 # The process
 
 

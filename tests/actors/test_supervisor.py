@@ -1,13 +1,17 @@
 import threading
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import pykka
 import pytest
 
 from knell.actors.behaviour import Shutdown
+from knell.actors.cell import Cell
+from knell.actors.clock import Clock
+from knell.actors.context import Context
 from knell.actors.control import Control
+from knell.actors.host import Host
 from knell.actors.policy.restart import AutoShutdown, Backoff, Intensity, Restart, Strategy
 from knell.actors.spec import ACTOR_SHUTDOWN, INFINITY, Spec, SpecError, check_specs
 from knell.actors.supervisor import EscalatedError, RefusedError, StartError, Supervisor
@@ -185,6 +189,21 @@ def test_a_restart_that_fails_is_tried_again(tree: Any, story: Any, puppet: Pupp
     assert [info.restarts for info in control.which_children()] == [3]
 
 
+def test_a_group_whose_restart_fails_is_started_anew(tree: Any, story: Any, puppet: Puppets) -> None:
+    """From its first on, also while the start before it is not through; nobody is started twice."""
+
+    def start(puppet: Any) -> None:
+        if puppet.ctx.incarnation in {2, 3}:
+            raise ZeroDivisionError
+
+    control = tree.start(puppet("a"), puppet("b", start=start), puppet("c"), strategy=Strategy.ONE_FOR_ALL)
+    tree.ref("a").tell(_crash)
+    tree.ref("c").tell("waits")
+    story.until("c", "waits")
+    assert set(_statuses(control).values()) == {"running"}
+    assert [cell.mailbox.epoch for cell in tree.root.children.values()] == [4, 4, 2]
+
+
 def test_a_backing_off_child_can_be_looked_at_and_stopped(tree: Any, puppet: Puppets) -> None:
     """The supervisor serves requests all the while, and stops at once."""
     control = tree.start(puppet("a", backoff=Backoff(3600, 3600)))
@@ -277,6 +296,21 @@ def test_a_hung_thread_counts_as_a_crash(tree: Any, story: Any, puppet: Puppets)
     release.set()
     zombie.join(PATIENCE)
     assert tree.host.living_zombies() == 0
+
+
+def test_the_watchdog_sees_a_hang_at_the_moment_it_named(puppet: Puppets, story: Any) -> None:
+    """Whatever the rounding: it would wake up for the same moment for ever, with a clock that stands still."""
+    now = [17899.746582605054 - 1800.0]
+    host = Host(cast("Any", None), Clock(now=lambda: now[0]))
+    cell = Cell(Spec("root", Supervisor), host)
+    supervisor = Supervisor(Context(cell, 0, host.clock), specs=(), intensity=Intensity(0, 1.0))
+    child = cell.children["a"] = Cell(puppet("a", hang_after=1800.0), host, cell)
+    supervisor._policy.add([child.spec.policy])
+    for since in (now[0] + share / 7 for share in range(2000)):
+        child.mailbox.begin([], since)
+        now[0] = since + 1800.0
+        with pytest.raises(EscalatedError):
+            supervisor._look_for_hung()
 
 
 # Requests
