@@ -20,7 +20,7 @@ from knell.events import NotificationEvent
 from knell.log import log
 from knell.messages import DeliveryResult, Reason
 from knell.store import open_store
-from knell.store.contract import Accepted, Conflict, State, Submission
+from knell.store.contract import Accepted, Conflict, State, Store, Submission
 from knell.store.contract import Settled as Stands
 
 from .behaviour import Behaviour, Signal, Timer
@@ -44,21 +44,28 @@ class Outbox(Behaviour):
     """Accepts events, hands out deliveries, writes down how they ended.
 
     Owns the store, the receipts somebody holds, and the demand of the channels. Receipts, demand, and
-    settlements that could not be written yet survive a crash in `keep`.
+    what could not be written yet and nobody will say again survive a crash in `keep`.
     """
 
     most = 512
     finishes = True
 
-    def __init__(self, ctx: Context, *, url: str, telemetry: Telemetry) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        url: str,
+        telemetry: Telemetry,
+        find: Callable[[str], Store] = open_store,
+    ) -> None:
         super().__init__(ctx)
-        self._store = open_store(url)
+        self._store = find(url)
         self._telemetry = telemetry
         self._anchor = ctx.clock.wall() - ctx.clock.now()
         self._receipts: WeakValueDictionary[int, Receipt]
         self._receipts = ctx.keep.setdefault("receipts", WeakValueDictionary())
         self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
-        self._unwritten: list[Settlement] = ctx.keep.setdefault("unwritten", [])
+        self._unwritten: list[Settled | AddRoutes | Diverted] = ctx.keep.setdefault("unwritten", [])
         self._diverted: set[str] = ctx.keep.setdefault("diverted", set())
         self._stirred: set[str] = set()
         self._after: list[Callable[[], None]] = []
@@ -122,16 +129,26 @@ class Outbox(Behaviour):
         self._after = []
         try:
             self._store.begin()
-            for settlement in self._unwritten:
-                self._settle(settlement)
+            for message in self._unwritten:
+                self._handle(message)
             work()
             self._store.commit()
         except BaseException:
             self._store.rollback()
             raise
         self._unwritten.clear()
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        """Tell everybody: what is durable is not found again, so one who cannot be told stops nobody else."""
+        failed: Exception | None = None
         for tell in self._after:
-            tell()
+            try:
+                tell()
+            except Exception as error:  # noqa: BLE001 - raised once all have been told
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _handle_all(self, messages: list[Any]) -> None:
         for message in messages:
@@ -153,8 +170,10 @@ class Outbox(Behaviour):
                 for submission, receipt in submissions:
                     self._refuse(submission, receipt, "store", "failed")
                 signal(reply_to, Confirmed(len(submissions)))
-            case Settled(settlements):  # the outcome is known and has to be written, as soon as that works
-                self._unwritten.extend(settlements)
+            case Settled() | AddRoutes() | Diverted():  # has to be written, as soon as that works
+                self._unwritten.append(message)
+            case Want(channel):
+                self._wants[channel] = message
             case Begin(attempt, reply_to):
                 _tell(reply_to, Withdrawn(attempt))
             case _:
@@ -200,9 +219,10 @@ class Outbox(Behaviour):
                 channels = [route.channel for route in submission.routes]
                 self._stirred.update(channels)
                 self._later(self._accepted, submission.sealed.event, seq, channels, receipt)
-                for channel in self._diverted.intersection(channels):
-                    event = submission.sealed.event
-                    self._later(self._fall_back, Fallback(seq, event, channel))
+                event = submission.sealed.event
+                for channel in channels:
+                    if channel in self._diverted:
+                        self._later(self._fall_back, Fallback(seq, event, channel))
 
     def _accepted(
         self, event: NotificationEvent, seq: int, channels: list[str], receipt: Receipt | None
@@ -245,17 +265,22 @@ class Outbox(Behaviour):
 
     def _serve(self) -> None:
         """Give deliveries to the channels that want some and may have got some."""
-        for channel in self._stirred.intersection(self._wants):
-            want = self._wants[channel]
+        for channel, want in list(self._wants.items()):  # the order of a set is not the same in every run
+            if channel not in self._stirred:
+                continue
             fetch = want.fetch
             found = self._store.fetch(channel, fetch.limit, fetch.chain, fetch.held, self._now())
             if found:
-                del self._wants[channel]
-                self._later(_tell, want.reply_to, Deliver(found, fetch.held))
+                self._later(self._deliver, want, Deliver(found, fetch.held))
         self._stirred.clear()
         due = [at for channel in self._wants if (at := self._store.next_due(channel)) is not None]
         if due:
             self._wake(max(0.0, min(due) - self._now()))
+
+    def _deliver(self, want: Want, deliver: Deliver) -> None:
+        """Answer a channel. It wants until then: a commit that fails answers nobody."""
+        _tell(want.reply_to, deliver)
+        del self._wants[want.channel]
 
     def _divert(self, order: Diverted) -> None:
         if not order.on:
@@ -301,6 +326,8 @@ class Outbox(Behaviour):
         metrics.pending.dec()
         metrics.deliveries[stands.state.public].inc()
         result = _result(settlement, stands, now)
+        if (receipt := self._receipts.get(stands.seq)) is not None:
+            receipt.settle(result)
         if isinstance(verdict, Done):
             metrics.delivery_seconds.observe(max(0.0, now - delivery.accepted))
             log.info("delivery.delivered", **fields, milliseconds=result.delivery_time_ms)
@@ -308,8 +335,6 @@ class Outbox(Behaviour):
             metrics.dead.inc()
             log.error("delivery.dead", **fields, reason=result.reason, error=result.error)
             self._fall_back(Fallback(stands.seq, delivery.event, delivery.channel))
-        if (receipt := self._receipts.get(stands.seq)) is not None:
-            receipt.settle(result)
 
     # Time
 
