@@ -12,7 +12,7 @@ Start is from top to bottom and stop the reverse: nothing is accepted that could
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pykka
 from prometheus_client import CollectorRegistry
@@ -82,15 +82,29 @@ class System:
         self.config = config
         self._classes = dict(classes)
         self._on_fatal = on_fatal
-        self.host = Host(IoLoop(), clock or Clock(), max_zombies=config.supervision.max_zombies)
+        self.host = self._surroundings(clock or Clock())
         self._degraded: set[str] = set()
-        self.telemetry = Telemetry(registry)
-        self.equipment = Equipment(_engine(config), Http(config.security), self.telemetry)
+        self.telemetry = self._metrics(registry)
+        self.equipment = self._equip()
         self._channels_spec = self._channels()
-        self.root = Cell(self._root(), self.host)
+        self.root = self.cell(self._root(), self.host)
         self.telemetry.root = self.root
         self.host.observers.extend([self.telemetry.observe, self._observe])
         self.host.letters.hand_back = Amends(self.telemetry, lambda: self._ref("outbox")).make
+
+    # What it is made of
+
+    cell: ClassVar[type[Cell]] = Cell
+    """The kind of every actor in the tree."""
+
+    def _surroundings(self, clock: Clock) -> Host:
+        return Host(IoLoop(), clock, max_zombies=self.config.supervision.max_zombies)
+
+    def _metrics(self, registry: CollectorRegistry) -> Telemetry:
+        return Telemetry(registry)
+
+    def _equip(self) -> Equipment:
+        return Equipment(_engine(self.config), Http(self.config.security), self.telemetry)
 
     # The topology
 
@@ -195,7 +209,7 @@ class System:
         before, old = self.config, self.equipment
         self.config, self._classes = config, dict(classes)
         if _equipped(config) != _equipped(before):
-            self.equipment = Equipment(_engine(config), Http(config.security), self.telemetry)
+            self.equipment = self._equip()
         Control(self.root.actor_ref).apply(self._pipeline())
         Control(self.root.children["channels"].actor_ref).apply(self._channel_specs())
         if self.equipment is not old:
