@@ -291,7 +291,7 @@ class Outbox(Behaviour):
         for _, seq in rows:
             self._later(self._fall_back, Fallback(seq, self._store.event(seq), order.channel))
         if len(rows) == SLICE:
-            self._later(_tell, self.ctx.ref, Diverted(order.channel, True, rows[-1][0]))
+            self._later(_tell, self.ctx.ref, Diverted(order.channel, True, rows[-1][1]))
 
     def _fall_back(self, fallback: Fallback) -> None:
         if router := self.ctx.lookup("router"):

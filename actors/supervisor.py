@@ -206,7 +206,7 @@ class Supervisor(Behaviour):
         now, host = self.ctx.clock.now(), self.ctx.cell.host
         for id_, cell in list(self._children.cells.items()):
             hand, limit = cell.mailbox.hand, cell.spec.hang_after
-            # The same sum as in `_watchdog`: a difference rounds differently, and the moment named is not yet due.
+            # The same sum as in `_watchdog`: a difference rounds differently, and its moment is not yet due.
             if limit is None or hand is None or now < cell.mailbox.since + limit:
                 continue
             if cell.fence(hand, "hung"):

@@ -36,6 +36,10 @@ class StoreError(KnellError):
     """The outbox cannot read or write its store."""
 
 
+class StoreFull(StoreError):  # noqa: N818 - the state it reports
+    """There is no room for more: the disk, or a limit of it."""
+
+
 class StoreLocked(StoreError):  # noqa: N818 - the state it reports, as the message says
     """Another process owns this store."""
 

@@ -1,13 +1,17 @@
 """Where accepted events live: the storage contract and its implementations."""
 
 from knell.errors import StoreError
-from knell.store.contract import Reader, Store
+from knell.store.contract import REMEMBERED, Reader, Store
 
 
-def open_store(url: str) -> Store:
+def open_store(url: str, remember: float = REMEMBERED) -> Store:
     """Return the store a URL names; it is not opened yet.
 
     `sqlite:///relative/path.db` and `sqlite:////absolute/path.db` name a file.
+
+    Args:
+        url: where it is.
+        remember: seconds for which the keys of an event count as seen.
 
     Raises:
         StoreError: there is no such kind of store.
@@ -15,7 +19,7 @@ def open_store(url: str) -> Store:
     if url.startswith("sqlite:///"):
         from knell.store.sqlite import SqliteStore  # noqa: PLC0415 - only what is used is imported
 
-        return SqliteStore(url.removeprefix("sqlite:///"))
+        return SqliteStore(url.removeprefix("sqlite:///"), remember)
     raise StoreError(
         f"store: {url.split(':', 1)[0]!r} is no kind of store this version has; use sqlite:///path"
     )

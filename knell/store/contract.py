@@ -27,6 +27,9 @@ from knell.events import NotificationEvent, Sealed
 from knell.messages import DeliveryResult, DeliveryState, DeliveryStatus
 from knell.store.records import AuditRecord, DeliveryDetail, DeliveryRecord, Selection, StoreStats
 
+REMEMBERED = 7 * 86400.0
+"""Seconds for which the keys of an event count as seen, unless somebody says otherwise."""
+
 
 class State(IntEnum):
     """A delivery's state as stored; everything below `DONE` is unfinished."""
@@ -203,7 +206,7 @@ class Store(Protocol):
         ...
 
     def pending(self, channel: str, after: int, limit: int) -> list[tuple[int, int]]:
-        """Return (row, seq) of unfinished deliveries with a row above `after`, oldest first."""
+        """Return (row, seq) of unfinished deliveries whose seq is above `after`, oldest event first."""
         ...
 
     def event(self, seq: int) -> NotificationEvent:

@@ -1,29 +1,41 @@
 """One SQLite file, owned by one process and written by one connection, with a full sync per commit.
 
 Every promise rests on `synchronous=FULL`: NORMAL loses acknowledged rows in a power cut, so the setting is
-read back at the start and anything else is refused. Ownership is a lock on a file beside it.
+read back at the start and anything else is refused. The log is moved into the file by this connection alone:
+a bug of SQLite that can damage a file needs two that do (https://www.sqlite.org/wal.html, "WAL-reset bug").
 """
 
-import fcntl
 import os
 import sqlite3
 import weakref
 from collections.abc import Callable
-from functools import wraps
+from contextlib import suppress
+from functools import cache, wraps
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
-from knell.errors import StoreError, StoreLocked
+from knell.errors import StoreError, StoreFull
+from knell.log import log
+from knell.store.ballast import Ballast
+from knell.store.lock import OwnerLock
 from knell.store.schema import migrate
+from knell.store.words import in_words
 
 FULL = 2
 """`PRAGMA synchronous`: fsync at every commit."""
 
 WAL_PAGES = 2000
-"""Pages of WAL (8 MiB) after which a commit also checkpoints."""
+"""Pages of log (8 MiB) after which a commit also moves it into the file, as far as readers allow."""
+
+CACHE_KIB = 16 * 1024
+"""Pages kept in memory: the inner pages of all indexes of a million deliveries."""
 
 BUSY_SECONDS = 5.0
 """How long to wait for a reader that holds the file for a moment."""
+
+LOOK_BYTES = 64 * 1024 * 1024
+"""Size up to which a file is looked through after an unclean end: a tenth of a second. The log has checksums,
+so what a crash leaves behind is no damage; `knell store check` looks at a file of any size."""
 
 _S = TypeVar("_S", bound="SqliteFile")
 _P = ParamSpec("_P")
@@ -39,7 +51,7 @@ def guarded(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_
             return method(self, *args, **kwargs)
         except sqlite3.Error as error:
             self.rollback()
-            raise StoreError(f"store {self.path}: {error}") from error
+            raise self.failed(error) from error
 
     return cast("Callable[Concatenate[_S, _P], _R]", call)
 
@@ -50,7 +62,8 @@ class SqliteFile:
     def __init__(self, path: str) -> None:
         self.path = Path(path)
         self._db: sqlite3.Connection | None = None
-        self._lock: int | None = None
+        self._lock = OwnerLock(self.path)
+        self._ballast = Ballast(self.path)
         _files.add(self)
 
     @guarded
@@ -59,9 +72,10 @@ class SqliteFile:
 
         Raises:
             StoreLocked: another process has it.
-            StoreError: it cannot be opened, or cannot be made durable.
+            StoreError: it cannot be opened, is damaged, or cannot be made durable.
         """
-        self._take_lock()
+        clean = self._lock.take()
+        _warn_of_old_sqlite()
         self._db = sqlite3.connect(
             self.path, isolation_level=None, check_same_thread=False, timeout=BUSY_SECONDS
         )
@@ -70,20 +84,22 @@ class SqliteFile:
         self._db.execute("PRAGMA synchronous = FULL")
         self._db.execute("PRAGMA fullfsync = 1")  # macOS: only this one reaches the disk
         self._db.execute(f"PRAGMA wal_autocheckpoint = {WAL_PAGES}")
+        self._db.execute(f"PRAGMA journal_size_limit = {WAL_PAGES * 4096}")
+        self._db.execute(f"PRAGMA cache_size = -{CACHE_KIB}")
+        self._db.execute("PRAGMA mmap_size = 0")
         if self.one("PRAGMA synchronous") != FULL or self.one("PRAGMA journal_mode") != "wal":
             raise StoreError(f"store {self.path}: the file system does not allow WAL with full sync")
+        if not clean:
+            self._look_through()
         migrate(self._db)
+        self._ballast.make()
 
     def close(self) -> None:
         """Give up ownership; a second call does nothing."""
         if self._db is not None:
             self._db.close()
             self._db = None
-        if self._lock is not None:
-            # Unlocked, not only closed: a child forked a moment ago may hold a copy of the descriptor still.
-            fcntl.flock(self._lock, fcntl.LOCK_UN)
-            os.close(self._lock)
-            self._lock = None
+        self._lock.release()
 
     @property
     def db(self) -> sqlite3.Connection:
@@ -112,28 +128,58 @@ class SqliteFile:
         if self._db is not None and self._db.in_transaction:
             self._db.execute("ROLLBACK")
 
-    def _take_lock(self) -> None:
+    @guarded
+    def checkpoint(self) -> None:
+        """Empty the log into the file unless a reader is in the way, and take up the ballast again."""
+        self.db.execute("PRAGMA busy_timeout = 0")  # a reader that stays must not hold up whoever writes
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-            name = self.path.with_name(self.path.name + ".lock")
-            descriptor = os.open(name, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        except OSError as error:
-            raise StoreError(f"store {self.path}: {error.strerror}") from error
-        try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError as error:
-            owner = os.pread(descriptor, 32, 0).decode(errors="replace").strip() or "unknown"
-            os.close(descriptor)
-            raise StoreLocked(f"store {self.path}: process {owner} is using it") from error
-        os.ftruncate(descriptor, 0)
-        os.pwrite(descriptor, f"{os.getpid()}\n".encode(), 0)
-        self._lock = descriptor
+            self.db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        finally:
+            self.db.execute(f"PRAGMA busy_timeout = {BUSY_SECONDS * 1000:.0f}")
+        self._ballast.make()
+
+    def failed(self, error: sqlite3.Error) -> StoreError:
+        """Return what to raise for an error of SQLite; make room first when the disk is full."""
+        words = f"store {self.path}: {in_words(error)}"
+        if getattr(error, "sqlite_errorcode", None) != sqlite3.SQLITE_FULL:
+            return StoreError(words)
+        if self._ballast.give_up():
+            log.warning("store.ballast_given_up", path=str(self.path))
+        if self._db is not None:
+            with suppress(sqlite3.Error):  # the next commit writes at the start of the log, if that works
+                self._db.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        return StoreFull(words)
+
+    def _look_through(self) -> None:
+        """Look for damage in a file that is not too large.
+
+        Raises:
+            StoreError: there is some.
+        """
+        if self.path.stat().st_size <= LOOK_BYTES and (found := self.one("PRAGMA quick_check(1)")) != "ok":
+            raise sqlite3.DatabaseError(f"it is damaged: {found}")
 
     def disown(self) -> None:
-        """Let go of lock and connection in a forked child: both are the parent's."""
-        if self._lock is not None:
-            os.close(self._lock)
-            self._lock = self._db = None
+        """Let go of the connection in a forked child: it is the parent's."""
+        self._db = None
+
+
+def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
+    """Say whether a version of SQLite has the bug that this module's first lines name."""
+    major, minor, patch = version
+    mended = {(3, 44): 6, (3, 50): 7}.get((major, minor))
+    return version < (3, 51, 3) and (mended is None or patch < mended)
+
+
+@cache
+def _warn_of_old_sqlite() -> None:
+    """Log a warning, once a process."""
+    if has_wal_reset_bug(sqlite3.sqlite_version_info[:3]):
+        log.warning(
+            "store.old_sqlite",
+            version=sqlite3.sqlite_version,
+            advice="its WAL-reset bug can damage a file that another program writes too; 3.51.3 is mended",
+        )
 
 
 # Weakly: what is registered with the interpreter itself stays for ever, and a store holds cached events.
@@ -141,7 +187,6 @@ _files: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
 
 
 def _after_fork() -> None:
-    """A forked child inherits the locks with their descriptors, and would keep them beyond our end."""
     for file in list(_files):
         file.disown()
 

@@ -1,5 +1,6 @@
 """Reading the SQLite store beside its owner: a connection that cannot write, for any thread."""
 
+import shutil
 import sqlite3
 import threading
 from datetime import UTC, datetime
@@ -10,9 +11,33 @@ from urllib.parse import quote
 import msgspec
 
 from knell.errors import StoreError
+from knell.events import Severity, unseal
 from knell.ids import delivery_id
-from knell.messages import ChannelStatus, DeliveryStatus
+from knell.messages import ChannelStatus, DeliveryState, DeliveryStatus
 from knell.store.contract import State
+from knell.store.copying import copy
+from knell.store.examine import examine
+from knell.store.records import (
+    AttemptRecord,
+    AuditRecord,
+    DeliveryDetail,
+    DeliveryRecord,
+    Selection,
+    StoreStats,
+)
+from knell.store.selecting import FROM, where
+from knell.store.words import in_words
+
+_RECORD = (
+    "SELECT d.id, e.id, e.type, e.severity, e.body, e.accepted, d.channel, d.state, d.attempts, d.crashes, "
+    f"d.reason, d.error, d.due, d.finished, d.rule {FROM} "
+)
+
+
+class _Title(msgspec.Struct):
+    """The part of an event's JSON that a list shows."""
+
+    title: str
 
 
 class SqliteReader:
@@ -25,25 +50,109 @@ class SqliteReader:
 
     def status(self, event_id: str) -> DeliveryStatus | None:
         """Return where an event stands."""
-        event = self._rows(
-            "SELECT seq, type, accepted, suppressed FROM event WHERE id = ? ORDER BY seq DESC LIMIT 1",
-            event_id,
-        )
-        if not event:
-            return None
-        seq, event_type, accepted, suppressed = event[0]
-        rows = self._rows(
-            "SELECT channel, state, attempts, rule, reason, error, due, finished FROM delivery "
-            "WHERE seq = ? ORDER BY id",
-            seq,
-        )
+        with self._lock:
+            event = self._rows(
+                "SELECT e.seq, e.id, e.type, e.accepted, e.suppressed "
+                "FROM key k JOIN event e ON e.seq = k.seq WHERE k.key = ?",
+                event_id,
+            )
+            if not event:
+                return None
+            seq, own_id, event_type, accepted, suppressed = event[0]
+            rows = self._rows(
+                "SELECT channel, state, attempts, rule, reason, error, due, finished FROM delivery "
+                "WHERE seq = ? ORDER BY id",
+                seq,
+            )
         return DeliveryStatus(
-            notification_id=event_id,
+            notification_id=own_id,
             event_type=event_type,
             accepted=_moment(accepted),
-            channels=[_channel(event_id, row) for row in rows],
+            channels=[_channel(own_id, row) for row in rows],
             suppressed=msgspec.json.decode(suppressed, type=dict[str, str]),
         )
+
+    def deliveries(self, selection: Selection, cursor: str = "", limit: int = 100) -> list[DeliveryRecord]:
+        """Return deliveries, youngest first."""
+        condition, values = where(selection)
+        if cursor:
+            condition, values = f"d.id < ? AND {condition}", [_row(cursor), *values]
+        with self._lock:
+            rows = self._rows(f"{_RECORD} WHERE {condition} ORDER BY d.id DESC LIMIT ?", *values, limit)
+        return [_record(row) for row in rows]
+
+    def delivery(self, id_: str) -> DeliveryDetail | None:
+        """Return one delivery with its history."""
+        condition, values = where(Selection(ids=(id_,)))
+        with self._lock:
+            rows = self._rows(f"{_RECORD} WHERE {condition}", *values)
+            if not rows:
+                return None
+            attempts = self._rows(
+                "SELECT n, at, outcome, reason, error, ms FROM attempt WHERE delivery = ? ORDER BY n, at",
+                rows[0][0],
+            )
+        return DeliveryDetail(
+            delivery=_record(rows[0]),
+            event=unseal(rows[0][4]).event,
+            rule=rows[0][14],
+            attempts=tuple(
+                AttemptRecord(
+                    number=n, at=_moment(at), outcome=outcome, reason=reason, error=error, milliseconds=ms
+                )
+                for n, at, outcome, reason, error, ms in attempts
+            ),
+        )
+
+    def audit(self, limit: int = 100) -> list[AuditRecord]:
+        """Return what operators did, latest first."""
+        with self._lock:
+            rows = self._rows(
+                "SELECT at, by, action, detail, deliveries FROM audit ORDER BY id DESC LIMIT ?", limit
+            )
+        return [
+            AuditRecord(at=_moment(at), by=by, action=action, detail=detail, deliveries=count)
+            for at, by, action, detail, count in rows
+        ]
+
+    def stats(self) -> StoreStats:
+        """Return how full the store is."""
+        with self._lock:
+            ((version,),) = self._rows("PRAGMA user_version")
+            ((events,),) = self._rows("SELECT count(*) FROM event")
+            rows = self._rows("SELECT channel, state, count(*) FROM delivery GROUP BY channel, state")
+            ((oldest,),) = self._rows(
+                "SELECT min(accepted) FROM event "
+                "WHERE seq IN (SELECT min(seq) FROM delivery WHERE finished IS NULL GROUP BY channel)"
+            )
+        states: dict[str, dict[DeliveryState, int]] = {}
+        for channel, state, count in rows:
+            found, public = states.setdefault(channel, {}), State(state).public
+            found[public] = found.get(public, 0) + count
+        return StoreStats(
+            version=version,
+            events=events,
+            states=states,
+            oldest_pending=None if oldest is None else _moment(oldest),
+            bytes=sum(file.stat().st_size for file in self._files()),
+            free_bytes=shutil.disk_usage(self._path.parent).free,
+        )
+
+    def check(self) -> list[str]:
+        """Return everything that is wrong with it, in plain words."""
+        with self._lock:
+            try:
+                return examine(self._connection())
+            except sqlite3.DatabaseError as error:
+                return [f"{self._path}: {error}"]
+
+    def backup(self, target: Path) -> None:
+        """Copy it to a new file, consistently, while its owner goes on."""
+        with self._lock:
+            try:
+                copy(self._connection(), target)
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
 
     def close(self) -> None:
         """Close it; a second call does nothing."""
@@ -52,16 +161,51 @@ class SqliteReader:
                 self._db.close()
                 self._db = None
 
+    def _files(self) -> list[Path]:
+        names = (self._path.name + suffix for suffix in ("", "-wal", "-shm"))
+        return [path for name in names if (path := self._path.with_name(name)).exists()]
+
     def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
-        with self._lock:
-            try:
-                if self._db is None:
-                    url = f"file:{quote(str(self._path.absolute()))}?mode=ro"
-                    self._db = sqlite3.connect(url, uri=True, check_same_thread=False)
-                    self._db.execute("PRAGMA query_only = 1")
-                return self._db.execute(sql, args).fetchall()
-            except sqlite3.Error as error:
-                raise StoreError(f"store {self._path}: {error}") from error
+        try:
+            return self._connection().execute(sql, args).fetchall()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+
+    def _connection(self) -> sqlite3.Connection:
+        if self._db is None:
+            url = f"file:{quote(str(self._path.absolute()))}?mode=ro"
+            self._db = sqlite3.connect(url, uri=True, isolation_level=None, check_same_thread=False)
+            for setting in ("query_only = 1", "wal_autocheckpoint = 0", "mmap_size = 0"):
+                self._db.execute(f"PRAGMA {setting}")
+        return self._db
+
+    def _failed(self, error: sqlite3.Error) -> StoreError:
+        if not self._path.exists():
+            return StoreError(f"store {self._path}: there is no such file")
+        return StoreError(f"store {self._path}: {in_words(error)}")
+
+
+def _record(row: tuple[Any, ...]) -> DeliveryRecord:
+    (id_, event_id, event_type, severity, body, accepted, channel, number, *rest) = row
+    attempts, crashes, reason, error, due, finished, _ = rest
+    state = State(number)
+    return DeliveryRecord(
+        id=delivery_id(event_id, channel),
+        cursor=str(id_),
+        channel=channel,
+        event_id=event_id,
+        event_type=event_type,
+        severity=Severity(severity),
+        title=msgspec.json.decode(body, type=_Title).title,
+        state=state.public,
+        attempts=attempts,
+        crashes=crashes,
+        reason=reason,
+        error=error,
+        accepted=_moment(accepted),
+        finished=None if finished is None else _moment(finished),
+        next_attempt=_moment(due) if state is State.DEFERRED else None,
+    )
 
 
 def _channel(event_id: str, row: tuple[Any, ...]) -> ChannelStatus:
@@ -78,6 +222,12 @@ def _channel(event_id: str, row: tuple[Any, ...]) -> ChannelStatus:
         next_attempt=_moment(due) if state is State.DEFERRED else None,
         finished=None if finished is None else _moment(finished),
     )
+
+
+def _row(cursor: str) -> int:
+    if not (cursor.isascii() and cursor.isdigit()):
+        raise ValueError(f"there is no cursor {cursor!r}")
+    return int(cursor)
 
 
 def _moment(seconds: float) -> datetime:

@@ -1,10 +1,14 @@
-"""The tables of the SQLite store, and how a file of an older version is brought up to date."""
+"""The tables of the SQLite store, and how a file of an older version is brought up to date.
+
+What an index is for stands beside it. Partial indexes keep every hot statement independent of how much is
+stored; those `WHERE finished IS NULL` are not touched when an unfinished delivery changes its state.
+"""
 
 import sqlite3
 
 from knell.errors import StoreError
 
-VERSION = 1
+VERSION = 2
 """`PRAGMA user_version` of a file this code writes."""
 
 _V1 = """
@@ -56,7 +60,52 @@ CREATE TABLE attempt (
 ) WITHOUT ROWID;
 """
 
-_STEPS = {0: _V1}
+_V2 = """
+-- what makes an event mean the same as another one
+ALTER TABLE event ADD COLUMN similar TEXT NOT NULL DEFAULT '';
+CREATE INDEX event_similar ON event (similar, seq) WHERE similar <> '';
+-- bare: no delivery is left, so that it may go when nobody needs its keys any more
+ALTER TABLE event ADD COLUMN bare INTEGER NOT NULL DEFAULT 0;
+UPDATE event SET bare = 1 WHERE NOT EXISTS (SELECT 1 FROM delivery WHERE delivery.seq = event.seq);
+CREATE INDEX event_bare ON event (accepted) WHERE bare = 1;
+-- keys go with their event
+CREATE INDEX key_seq ON key (seq);
+
+-- backlog: counts, walking, expiry; with `finished`, so that counting needs no table
+CREATE INDEX delivery_open ON delivery (channel, seq, finished) WHERE finished IS NULL;
+-- the oldest of an order key
+DROP INDEX delivery_order;
+CREATE INDEX delivery_order ON delivery (channel, order_key, id)
+    WHERE finished IS NULL AND order_key IS NOT NULL;
+-- recovery, and whether anything of an order key is under way
+DROP INDEX delivery_sending;
+CREATE INDEX delivery_sending ON delivery (channel, order_key) WHERE state = 3;
+-- waiting ones that must not go at once when their turn comes
+CREATE INDEX delivery_late ON delivery (due) WHERE state = 0 AND due > 0;
+-- dead letters, youngest first; retention
+DROP INDEX delivery_dead;
+CREATE INDEX delivery_dead ON delivery (id, channel, state) WHERE state = 5;
+CREATE INDEX delivery_dead_since ON delivery (finished) WHERE state = 5;
+CREATE INDEX delivery_ended ON delivery (finished) WHERE finished IS NOT NULL AND state <> 5;
+
+-- an older version knew only what its reason tells
+ALTER TABLE attempt ADD COLUMN outcome TEXT NOT NULL DEFAULT '';
+UPDATE attempt SET outcome = reason WHERE reason IN ('delivered', 'crashed');
+
+CREATE TABLE audit (
+    id INTEGER PRIMARY KEY,
+    at REAL NOT NULL,
+    by TEXT NOT NULL,
+    action TEXT NOT NULL,
+    detail TEXT NOT NULL,
+    deliveries INTEGER NOT NULL
+);
+-- the highest numbers that were ever given: none is given twice, whatever has been pruned
+CREATE TABLE mark (seq INTEGER NOT NULL, row INTEGER NOT NULL);
+INSERT INTO mark VALUES (0, 0);
+"""
+
+_STEPS = {0: _V1, 1: _V2}
 
 
 def migrate(connection: sqlite3.Connection) -> None:

@@ -298,12 +298,12 @@ def test_a_hung_thread_counts_as_a_crash(tree: Any, story: Any, puppet: Puppets)
     assert tree.host.living_zombies() == 0
 
 
-def test_the_watchdog_sees_a_hang_at_the_moment_it_named(puppet: Puppets, story: Any) -> None:
-    """Whatever the rounding: it would wake up for the same moment for ever, with a clock that stands still."""
+def test_the_watchdog_sees_a_hang_at_the_moment_it_named(puppet: Puppets) -> None:
+    """Whatever the rounding: with a clock that stands still it would wake up for that moment for ever."""
     now = [17899.746582605054 - 1800.0]
     host = Host(cast("Any", None), Clock(now=lambda: now[0]))
     cell = Cell(Spec("root", Supervisor), host)
-    supervisor = Supervisor(Context(cell, 0, host.clock), specs=(), intensity=Intensity(0, 1.0))
+    supervisor: Any = Supervisor(Context(cell, 0, host.clock), specs=(), intensity=Intensity(0, 1.0))
     child = cell.children["a"] = Cell(puppet("a", hang_after=1800.0), host, cell)
     supervisor._policy.add([child.spec.policy])
     for since in (now[0] + share / 7 for share in range(2000)):

@@ -22,8 +22,9 @@ from knell.deliveries import Attempt
 from knell.messages import Delivered, Outcome, Unknown
 from knell.store.contract import State
 
-from .cells import SimulatedCell
-from .memory_store import Disk
+from .cells import SimulatedCell, SimulatedMailbox
+from .memory_disk import Disk
+from .memory_reader import MemoryReader
 
 
 class Violation(AssertionError):  # noqa: N818 - a finding
@@ -76,7 +77,7 @@ class Auditor:
         """Somebody is told that an event is durable."""
         known = self.acknowledged.get(event_id, frozenset())
         self.acknowledged[event_id] = known.union(channels)
-        self._stored(self.disk.committed() if self.disk.undo else self.disk, event_id)
+        self._stored(self.disk.committed(), event_id)
 
     def admit(self, cell: SimulatedCell, attempt: Attempt, now: float) -> None:
         """A core lets an attempt begin."""
@@ -111,9 +112,9 @@ class Auditor:
         channel = attempt.deliveries[0].channel
         self.busy[channel] += 1
         self.hold(self.busy[channel] <= self.concurrency[channel], "I4: too many at once", attempt)
-        disk = self.disk.committed() if self.disk.undo else self.disk
+        disk = self.disk.committed()
         for delivery in attempt.deliveries:
-            row = disk.rows[delivery.row]
+            row = disk.tables.rows[delivery.row]
             self.hold(row.state is State.SENDING, "I1: the attempt is not durable", attempt)
             for other in disk.unfinished(row.channel):
                 older = other.order_key == row.order_key != "" and other.id < row.id
@@ -141,10 +142,9 @@ class Auditor:
             arrived = isinstance(outcome, Delivered)
             self.hold(arrived is request.arrived, "the simulation lies", request.attempt)
 
-    def told(self, cell: SimulatedCell, most: int) -> None:
+    def told(self, mailbox: SimulatedMailbox, most: int) -> None:
         """A mailbox has got a message."""
-        depth, handed_back = cell.mailbox.depth, len(cell.mailbox._again)
-        self.hold(depth - handed_back <= (cell.mailbox.maxsize or most), "I8", (cell.path, depth))
+        self.hold(mailbox.waiting <= (mailbox.maxsize or most), "I8", (mailbox.cell.path, mailbox.waiting))
 
     def turn(self, cell: SimulatedCell) -> None:
         """An incarnation begins a turn."""
@@ -156,17 +156,19 @@ class Auditor:
 
     def commit(self) -> None:
         """A transaction is durable."""
-        rows = len(self.disk.rows)
+        rows = len(self.disk.tables.rows)
         self.hold(rows >= self.rows, "I9: a delivery is gone", (self.rows, rows))
         self.rows = rows
 
     def crash(self) -> None:
         """The process has died: everything on the wire has an unknown end, everything acknowledged stays."""
         for request in self.requests:
-            settled = all(self.disk.rows[row].state >= State.DONE for row in request.attempt.rows)
+            settled = all(self.disk.tables.rows[row].state >= State.DONE for row in request.attempt.rows)
             if request.life == self.life and not settled:
                 request.unknown = True
         self.commit()
+        wrong = MemoryReader(self.disk).check() if self.disk.used else []
+        self.hold(not wrong, "I6: the store is out of order", wrong)
         for event_id in self.acknowledged:
             self._stored(self.disk, event_id)
         self.life += 1
@@ -178,19 +180,20 @@ class Auditor:
 
     def finish(self) -> None:
         """Everything should have come to its end."""
-        unfinished = [row for live in self.disk.live.values() for row in live.values()]
+        rows = self.disk.committed().tables.rows.values()
+        unfinished = [row for row in rows if row.state < State.DONE]
         self.hold(not unfinished, "I2: not ended", unfinished)
-        done = {row.id for row in self.disk.rows.values() if row.state is State.DONE}
+        done = {row.id for row in rows if row.state is State.DONE}
         reached = {row for row, requests in self.arrivals.items() if requests}
         self.hold(done <= reached, "I9: done, and no provider has it", sorted(done - reached))
 
     # Parts
 
     def _stored(self, disk: Disk, event_id: str) -> None:
-        known = disk.keys.get(event_id)
+        known = disk.tables.keys.get(event_id)
         self.hold(known is not None, "I1: acknowledged and not stored", event_id)
         if known is not None:
-            stored = Counter(row.channel for row in disk.rows.values() if row.seq == known.seq)
+            stored = Counter(row.channel for row in disk.tables.rows.values() if row.seq == known.seq)
             missing = self.acknowledged[event_id].difference(stored)
             self.hold(not missing, "I1: acknowledged deliveries are not stored", (event_id, sorted(missing)))
             self.hold(max(stored.values(), default=1) == 1, "I9: two deliveries in one channel", event_id)

@@ -1,7 +1,7 @@
-"""The cells of production on simulated threads: the mailbox waits in virtual time, everything else is theirs."""
+"""The cells of production on simulated threads: mailboxes wait in virtual time, everything else is theirs."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, cast
 
@@ -15,7 +15,7 @@ from knell.actors.seam import Envelope
 from .clockwork import Clockwork, Event, Thread
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Stage(Host):
     """The surroundings of a simulated tree.
 
@@ -23,14 +23,15 @@ class Stage(Host):
         clockwork: time and threads.
         turn: told of every turn that begins: the cell and what it has in hand.
         telling: told before a message goes into a mailbox: may raise, or let time pass.
-        told: told after it.
+        told: told after it: the mailbox.
+        threads: all of them, also those that have ended.
     """
 
-    clockwork: Clockwork = cast("Clockwork", None)
-    turn: Callable[["SimulatedCell", Hand], None] = cast("Any", None)
-    telling: Callable[[Any], None] = cast("Any", None)
-    told: Callable[["SimulatedCell"], None] = cast("Any", None)
-    threads: list[Thread] = cast("list[Thread]", None)
+    clockwork: Clockwork
+    turn: Callable[["SimulatedCell", Hand], None]
+    telling: Callable[[Any], None]
+    told: Callable[["SimulatedMailbox"], None]
+    threads: list[Thread] = field(default_factory=list[Thread])
 
 
 class SimulatedMailbox(Mailbox):
@@ -38,7 +39,7 @@ class SimulatedMailbox(Mailbox):
 
     def __init__(self, cell: "SimulatedCell", stage: Stage) -> None:
         super().__init__(cell.spec.mailbox, cell.bury)
-        self._cell = cell
+        self.cell = cell
         self._stage = stage
         self._clockwork = stage.clockwork
         self._waiter: Thread | None = None
@@ -48,7 +49,7 @@ class SimulatedMailbox(Mailbox):
         self._stage.telling(envelope.message)
         super().put(envelope)
         self._stir()
-        self._stage.told(self._cell)
+        self._stage.told(self)
 
     def put_system(self, envelope: Envelope[Any]) -> None:
         """Take a message for the system lane."""
@@ -68,7 +69,12 @@ class SimulatedMailbox(Mailbox):
     def begin(self, hand: Hand, now: float) -> None:
         """Note that a turn begins."""
         super().begin(hand, now)
-        self._stage.turn(self._cell, hand)
+        self._stage.turn(self.cell, hand)
+
+    @property
+    def waiting(self) -> int:
+        """How many messages of users wait that were never handed out."""
+        return self.depth - len(self._again)
 
     @property
     def _empty(self) -> bool:

@@ -52,7 +52,8 @@ class Clockwork:
     def soon(self, what: Callable[[], None]) -> None:
         """Let something happen, after whatever else may come first."""
         dice = self.dice.random()
-        self.at(self.now + (self.lag * dice * dice if dice > 0.5 else 0.0), what)  # noqa: PLR2004 - half of them at once
+        lag = self.lag * dice * dice if dice > 0.5 else 0.0  # every second one is not kept waiting
+        self.at(self.now + lag, what)
 
     def at_once(self, what: Callable[[], None]) -> None:
         """Let something happen before anything else does."""

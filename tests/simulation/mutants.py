@@ -5,14 +5,16 @@ from typing import Any
 
 from knell.actors.channel import ChannelActor
 from knell.actors.mail import Want
-from knell.actors.outbox import Outbox, _tell
+from knell.actors.outbox import Outbox
 from knell.actors.policy.breaker import Phase
 from knell.actors.policy.channel import Withdrawn
 from knell.actors.policy.core import ChannelCore
-from knell.deliveries import Attempt, Route
-from knell.store.contract import State
+from knell.deliveries import Attempt, Route, Settlement, Verdict
+from knell.messages import Outcome
+from knell.store.contract import Settled, State
 
-from .memory_store import Disk, MemoryStore
+from .memory_store import MemoryStore
+from .process import Cast
 
 
 class AcknowledgesBeforeTheCommit(Outbox):
@@ -39,7 +41,7 @@ class ForgetsWhoAsked(Outbox):
         if tell == self._deliver:
             want, deliver = args
             del self._wants[want.channel]
-            super()._later(_tell, want.reply_to, deliver)
+            super()._later(want.reply_to.tell, deliver)
         else:
             super()._later(tell, *args)
 
@@ -70,9 +72,11 @@ class LosesRetries(ChannelActor):
 
 
 class _Loser(ChannelCore):
-    def _settle(self, attempt: Attempt, verdicts: Iterable[Any], *rest: Any) -> None:
+    def _settle(
+        self, attempt: Attempt, verdicts: Iterable[Verdict], outcome: Outcome | None, elapsed: float
+    ) -> None:
         if self.state.breaker.phase is not Phase.OPEN:
-            super()._settle(attempt, verdicts, *rest)
+            super()._settle(attempt, verdicts, outcome, elapsed)
 
 
 class ForgivesDebts(ChannelActor):
@@ -87,7 +91,7 @@ class KeepsWhatNobodyWants(ChannelActor):
     """Leaves an attempt as begun that was withdrawn before it was begun."""
 
     def _give_back(self, attempt: Attempt) -> None:
-        return
+        del attempt
 
 
 class BelievesEveryWithdrawal(ChannelActor):
@@ -100,51 +104,43 @@ class BelievesEveryWithdrawal(ChannelActor):
         return super().on_receive(message)
 
 
-class _Orderless(MemoryStore):
-    def _insert(self, seq: int, routes: Iterable[Route], order_key: str) -> None:
-        before = len(self._disk.rows)
-        super()._insert(seq, routes, order_key)
-        for number in range(before + 1, len(self._disk.rows) + 1):
-            self._disk.change(number, state=State.READY)
+class ChecksNoOrder(MemoryStore):
+    """Lets every delivery go at once, whatever its order key."""
+
+    def insert(self, seq: int, routes: Iterable[Route], order_key: str) -> None:
+        """Add deliveries of an event."""
+        super().insert(seq, routes, order_key)
+        for row in list(self.disk.tables.rows.values()):
+            if row.state is State.WAITING:
+                self.disk.change(row, state=State.READY)
 
 
-class _SettlesTwice(MemoryStore):
-    """Believes a settlement whatever the delivery's state."""
+class BelievesEverySettlement(MemoryStore):
+    """Settles a delivery again that is settled already."""
 
-    def settle(self, settlement: Any, now: float) -> Any:
-        """Write down how an attempt ended, again and again."""
-        row = self._disk.rows[settlement.delivery.row]
+    def settle(self, settlement: Settlement, now: float) -> Settled | None:
+        """Write down how an attempt ended."""
+        row = self.disk.tables.rows[settlement.delivery.row]
         if row.state is not State.SENDING:
-            self._disk.change(row.id, state=State.SENDING)
+            self.disk.change(row, state=State.SENDING)
         return super().settle(settlement, now)
 
 
-class Unordered(Disk):
-    """A disk whose store checks no order."""
-
-    kind = _Orderless
-
-
-class Gullible(Disk):
-    """A disk whose store takes every settlement."""
-
-    kind = _SettlesTwice
-
-
-FEARED: dict[str, dict[str, Any]] = {
-    "ack before commit": {"outbox": AcknowledgesBeforeTheCommit},
-    "retry lost when the breaker opens": {"channel": LosesRetries},
-    "no recovery scan after a crash": {"outbox": RecoversNothing},
-    "order check removed": {"make_disk": Unordered},
-    "settled twice": {"make_disk": Gullible},
-    "limiter reset on restart": {"channel": ForgivesDebts},
+FEARED = {
+    "ack before commit": Cast(outbox=AcknowledgesBeforeTheCommit),
+    "retry lost when the breaker opens": Cast(channel=LosesRetries),
+    "no recovery scan after a crash": Cast(outbox=RecoversNothing),
+    "order check removed": Cast(store=ChecksNoOrder),
+    "settled twice": Cast(store=BelievesEverySettlement),
+    "limiter reset on restart": Cast(channel=ForgivesDebts),
 }
+"""The bugs that everybody fears."""
 
-FOUND: dict[str, tuple[int, dict[str, Any]]] = {
-    "a request is lost when the commit fails": (12, {"outbox": ForgetsWhoAsked}),
-    "a request is dropped when it cannot be taken in": (1390, {"outbox": DropsRequests}),
-    "a receipt is not told": (708, {"outbox": TellsUntilOneFails}),
-    "begun for nobody": (710, {"channel": KeepsWhatNobodyWants}),
-    "withdrawn on the wire": (4485, {"channel": BelievesEveryWithdrawal}),
+FOUND = {
+    "a request is lost when the commit fails": (12, Cast(outbox=ForgetsWhoAsked)),
+    "a request is dropped when it cannot be taken in": (1390, Cast(outbox=DropsRequests)),
+    "a receipt is not told": (708, Cast(outbox=TellsUntilOneFails)),
+    "begun for nobody": (710, Cast(channel=KeepsWhatNobodyWants)),
+    "withdrawn on the wire": (4485, Cast(channel=BelievesEveryWithdrawal)),
 }
 """Bugs that were in knell until the simulation found them, each with a seed that does."""

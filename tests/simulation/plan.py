@@ -68,19 +68,14 @@ class Faults:
     )
 
 
-NETWORK = (
-    "limited",
-    "server_error",
-    "refused",
-    "lost",
-    "silent",
-    "rejected",
-    "escaped",
-    "escaped_after",
-)
-"""What a network does besides delivering; `lost` and `silent` end unknown: before and after the provider."""
+UNKNOWN = ("lost", "unanswered", "reset")
+"""What a network does to a request without an answer: before the provider, and after it."""
 
-OUTAGES = ("server_error", "refused", "silent", "limited", "unauthorized", "gone")
+NETWORK = (*UNKNOWN, "limited", "server error", "refused", "rejected", "escaped", "escaped after")
+"""What becomes of a request now and then."""
+
+OUTAGES = ("lost", "unanswered", "limited", "server error", "refused", "unauthorized", "gone")
+"""What becomes of every request for a while."""
 
 
 @dataclass
@@ -106,7 +101,7 @@ def _surroundings(number: int) -> tuple[float, bool, NotificationConfig]:
 
     Checking a configuration takes as long as half a history, so there are not too many.
     """
-    dice = Random(number)
+    dice = Random(number)  # noqa: S311 - not for secrets
     scale, hang = dice.choice(SCALES), dice.random() < OFTEN
     names = ["a", "b", "c", "d"][: dice.randint(2, 4)]
     config = NotificationConfig(

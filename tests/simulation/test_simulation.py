@@ -3,16 +3,16 @@ import os
 import subprocess
 import sys
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from itertools import count
-from typing import Any
 
 import pytest
 
 from .audit import Violation
 from .conftest import SEEDS
 from .mutants import FEARED, FOUND
+from .process import Cast
 from .world import World
 
 LINES = 80
@@ -20,7 +20,7 @@ LINES = 80
 
 
 @contextmanager
-def _without_collector() -> Iterator[None]:
+def _without_collector() -> Generator[None]:
     """Play many histories without looking for garbage all the time."""
     gc.collect()
     gc.freeze()
@@ -48,14 +48,14 @@ def _story(seed: int) -> str:
     world = World(seed, verbose=True)
     with pytest.raises(Violation):
         world.play()
-    return "\n".join(world.story()[-LINES:])
+    return "\n".join(world.trace.lines()[-LINES:])
 
 
-def _first_found(changes: dict[str, Any]) -> int:
+def _first_found(who: Cast) -> int:
     """Return the first seed that finds a bug."""
     for seed in count():
         try:
-            World(seed, **changes).play()
+            World(seed, who).play()
         except Violation:
             return seed
     raise AssertionError
@@ -82,7 +82,7 @@ def test_the_histories_have_everything_in_them() -> None:
     for seed in range(150):
         world = World(seed)
         world.play()
-        seen.update({str(what[1]) for what in world.trace})
+        seen.update({str(what[1]) for what in world.trace.notes})
     rare = {what: seen[what] for what in WHAT_HAPPENS if seen[what] < 5}
     assert not rare
 
@@ -118,7 +118,7 @@ def test_a_seed_is_a_history() -> None:
 def _digest(seed: int) -> str:
     world = World(seed)
     world.play()
-    return world.digest()
+    return world.trace.digest()
 
 
 @pytest.mark.parametrize("hash_seed", ["0", "4711"])
@@ -146,6 +146,6 @@ def test_a_feared_bug_is_found(bug: str) -> None:
 @pytest.mark.parametrize("bug", FOUND)
 def test_a_bug_of_the_past_is_found_again(bug: str) -> None:
     """At the seed that found it: the seeds that are replayed are worth it."""
-    seed, changes = FOUND[bug]
+    seed, who = FOUND[bug]
     with pytest.raises(Violation):
-        World(seed, **changes).play()
+        World(seed, who).play()

@@ -2,7 +2,9 @@
 
 import gc
 import os
+import resource
 import select
+import shutil
 import signal
 import sqlite3
 import stat
@@ -15,7 +17,10 @@ from typing import Any
 
 import pytest
 
-from knell.errors import StoreError, StoreLocked
+from knell.errors import StoreError, StoreFull, StoreLocked
+from knell.store.ballast import ROOM, SIZE, Ballast
+from knell.store.file import has_wal_reset_bug
+from knell.store.reader import SqliteReader
 from knell.store.schema import VERSION
 from knell.store.sqlite import SqliteStore
 
@@ -54,12 +59,13 @@ def _mode(path: Path) -> int:
 
 
 def test_only_its_owner_can_read_it(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> None:
-    """The file, its log, its index and its lock: events are nobody else's business."""
+    """The file, its log, its index, its lock and its ballast: events are nobody else's business."""
     store.begin()
     store.append(submit("e1", "slack"), NOW)
     store.commit()
     files = {file.name: _mode(file) for file in path.parent.iterdir()}
-    assert files == dict.fromkeys(["knell.db", "knell.db-shm", "knell.db-wal", "knell.db.lock"], 0o600)
+    names = ["knell.db", "knell.db-shm", "knell.db-wal", "knell.db.lock", "knell.db.ballast"]
+    assert files == dict.fromkeys(names, 0o600)
     assert _mode(path.parent) == 0o700
 
 
@@ -138,6 +144,214 @@ def test_an_error_of_the_disk_is_a_store_error(store: SqliteStore, submit: Calla
     store.append(submit("e1", "slack"), NOW)
     store.commit()
     assert store.counts() == {"slack": (1, 0)}
+
+
+# Room
+
+
+def _fill(store: SqliteStore, submit: Callable[..., Any]) -> None:
+    """Accept a large event where there is room for none."""
+    store.db.execute(f"PRAGMA max_page_count = {store.one('PRAGMA page_count')}")
+    store.begin()
+    store.append(submit("large", "slack", description="x" * 100_000), NOW)
+
+
+def test_a_full_disk_is_told_apart(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> None:
+    """The ballast is given up for what has to be settled, and taken up again when there is room."""
+    ballast = path.with_name("knell.db.ballast")
+    assert ballast.stat().st_size == SIZE
+    with pytest.raises(StoreFull, match="full"):
+        _fill(store, submit)
+    assert not ballast.exists()
+    store.db.execute("PRAGMA max_page_count = 100000")
+    store.checkpoint()
+    assert ballast.stat().st_size == SIZE
+
+
+def test_a_ballast_needs_plenty_of_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would be what fills the disk; where it cannot be written, nothing of it stays."""
+    ballast = Ballast(tmp_path / "knell.db")
+    free = shutil.disk_usage(tmp_path)._replace(free=ROOM * SIZE - 1)
+
+    def disk_usage(_path: Path) -> Any:
+        return free
+
+    monkeypatch.setattr(shutil, "disk_usage", disk_usage)
+    assert not ballast.make()
+    monkeypatch.undo()
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SIZE // 2, resource.RLIM_INFINITY))
+    handler = signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    try:
+        assert not ballast.make()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        signal.signal(signal.SIGXFSZ, handler)
+    assert list(tmp_path.iterdir()) == []
+    assert not ballast.give_up()
+    assert ballast.make()
+    assert ballast.make()
+
+
+# The log
+
+
+def _log_bytes(path: Path) -> int:
+    return path.with_name("knell.db-wal").stat().st_size
+
+
+def test_a_checkpoint_empties_the_log(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> None:
+    """In an idle moment it is given back to the disk."""
+    store.begin()
+    store.append(submit("e1", "slack", description="x" * 100_000), NOW)
+    store.commit()
+    assert _log_bytes(path) > 100_000
+    store.checkpoint()
+    assert _log_bytes(path) == 0
+
+
+def test_a_reader_in_the_way_does_not_hold_up_the_writer(
+    store: SqliteStore, path: Path, submit: Callable[..., Any]
+) -> None:
+    """A checkpoint does what it can and comes back."""
+    other = sqlite3.connect(path, isolation_level=None)
+    other.execute("BEGIN")
+    other.execute("SELECT * FROM event").fetchall()
+    store.begin()
+    store.append(submit("e1", "slack"), NOW)
+    store.commit()
+    store.checkpoint()
+    assert _log_bytes(path) > 0
+    assert store.one("PRAGMA busy_timeout") == 5000
+    other.close()
+    store.checkpoint()
+    assert _log_bytes(path) == 0
+
+
+def test_a_log_does_not_grow_without_end(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> None:
+    """Past 8 MiB a commit moves it into the file too, and the next one begins at its start."""
+    for n in range(40):
+        store.begin()
+        store.append(submit(f"e{n}", "slack", description="x" * 500_000), NOW)
+        store.commit()
+    assert _log_bytes(path) < 10 * 1024 * 1024
+    assert path.stat().st_size > 10 * 1024 * 1024
+
+
+def test_a_reader_reads_when_nobody_owns_the_file(
+    store: SqliteStore, path: Path, submit: Callable[..., Any]
+) -> None:
+    """The log was removed with the last owner; the reader cannot write, whatever it is told."""
+    store.begin()
+    store.append(submit("e1", "slack"), NOW)
+    store.commit()
+    store.close()
+    reader = SqliteReader(str(path))
+    assert reader.status("e1") is not None
+    with pytest.raises(StoreError, match="readonly"):
+        reader._rows("DELETE FROM event")  # pyright: ignore[reportPrivateUsage]
+    reader.close()
+    store.open()
+    assert store.counts() == {"slack": (1, 0)}
+
+
+# Damage
+
+
+def _damage(path: Path) -> None:
+    """Overwrite the middle of the file."""
+    with path.open("r+b") as file:
+        file.seek(2 * 4096)
+        file.write(b"\xff" * (path.stat().st_size - 3 * 4096))
+
+
+@pytest.fixture
+def damaged(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> Path:
+    """A file whose middle is lost."""
+    store.begin()
+    for n in range(50):
+        store.append(submit(f"e{n}", "slack", description="x" * 2000), NOW)
+    store.commit()
+    store.close()
+    _damage(path)
+    return path
+
+
+def test_damage_is_found_after_an_unclean_end(damaged: Path) -> None:
+    """And the message names who looks closer."""
+    damaged.with_name("knell.db.lock").write_text("12345\n")  # what a killed process leaves
+    store = SqliteStore(str(damaged))
+    with pytest.raises(StoreError, match=r"(?s)knell\.db: .*`knell store check`"):
+        store.open()
+    store.close()
+
+
+def test_damage_is_named_when_it_is_met(damaged: Path) -> None:
+    """A reader finds it too, and the check lists it."""
+    reader = SqliteReader(str(damaged))
+    with pytest.raises(StoreError, match="`knell store check` looks at all of it"):
+        reader.status("e1")
+    assert reader.check()
+    reader.close()
+
+
+def test_an_orderly_end_leaves_nothing_to_look_for(store: SqliteStore, path: Path) -> None:
+    """The lock names its owner while there is one."""
+    lock = path.with_name("knell.db.lock")
+    assert lock.read_text() == f"{os.getpid()}\n"
+    store.close()
+    assert lock.read_text() == ""
+
+
+@pytest.mark.parametrize(
+    ("damage", "finding"),
+    [
+        ("DELETE FROM event", "delivery 1 has no event"),
+        ("DELETE FROM event WHERE seq = 4", "key e3 leads to no event"),
+        ("UPDATE delivery SET finished = 1 WHERE id = 2", "delivery 2 has a state that does not fit its end"),
+        ("UPDATE delivery SET state = 0 WHERE id = 4", "delivery 4 waits for no one"),
+        ("UPDATE delivery SET state = 0", "slack, order key a waits for nothing or is out of order"),
+        ("UPDATE delivery SET state = 2", "slack, order key a waits for nothing or is out of order"),
+        (
+            "UPDATE delivery SET state = 3 WHERE id = 2",
+            "slack, order key a has one that may go while another is under way",
+        ),
+        ("PRAGMA user_version = 1", f"the file has version 1, this knell knows {VERSION}"),
+    ],
+)
+def test_the_check_finds_broken_promises(
+    store: SqliteStore, path: Path, submit: Callable[..., Any], damage: str, finding: str
+) -> None:
+    """Each of them, in words."""
+    store.begin()
+    for n in range(3):
+        store.append(submit(f"e{n}", "slack", order_key="a"), NOW)
+    store.append(submit("e3", "slack"), NOW)
+    store.commit()
+    reader = SqliteReader(str(path))
+    assert reader.check() == []
+    store.db.execute(damage)
+    assert finding in reader.check()
+    reader.close()
+
+
+@pytest.mark.parametrize(
+    ("version", "bug"),
+    [
+        ((3, 40, 1), True),
+        ((3, 44, 5), True),
+        ((3, 44, 6), False),
+        ((3, 45, 9), True),
+        ((3, 50, 6), True),
+        ((3, 50, 7), False),
+        ((3, 51, 2), True),
+        ((3, 51, 3), False),
+        ((3, 52, 0), False),
+        ((4, 0, 0), False),
+    ],
+)
+def test_versions_with_the_wal_reset_bug_are_known(version: tuple[int, int, int], *, bug: bool) -> None:
+    """Fixed in 3.51.3, and in 3.44.6 and 3.50.7 of the older lines."""
+    assert has_wal_reset_bug(version) is bug
 
 
 # The lock

@@ -10,9 +10,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from knell.deliveries import Again, Attempt, Crashed, Dead, Delivery, Done, Route, Settlement, Verdict
 from knell.events import NotificationEvent, seal
-from knell.messages import Reason
-from knell.store import open_store
-from knell.store.contract import Accepted, Store, Submission
+from knell.messages import DeliveryState, Reason
+from knell.store import open_reader, open_store
+from knell.store.contract import Accepted, Ended, State, Store, Submission
+from knell.store.records import Selection
 
 CHANNELS = ("slack", "email")
 LIMIT = 3
@@ -26,7 +27,8 @@ VERDICTS: list[Verdict] = [
     Again(Reason.RATE_LIMIT, 0.0, False),
     Crashed(LIMIT, "Traceback"),
 ]
-FINISHED = {"done", "dead"}
+FINISHED = {"done", "dead", "cancelled", "expired"}
+WINDOW = 30.0
 
 
 @dataclass
@@ -34,12 +36,20 @@ class Row:
     """A delivery as the model has it."""
 
     seq: int
+    event_id: str
     channel: str
     key: str
-    state: str
+    accepted: float
+    state: str = "waiting"
     due: float = 0.0
     attempts: int = 0
     crashes: int = 0
+    finished: float = 0.0
+
+    @property
+    def id(self) -> str:
+        """Its public name."""
+        return f"{self.event_id}:{self.channel}"
 
 
 @dataclass
@@ -47,6 +57,13 @@ class Model:
     """What the storage contract says, without a database."""
 
     rows: dict[int, Row] = field(default_factory=dict[int, Row])
+    events: list[tuple[int, str, float]] = field(default_factory=list[tuple[int, str, float]])
+    added: int = 0
+
+    def stands_for(self, similar: str, now: float) -> int | None:
+        """Return the last event that is similar and young enough."""
+        like = [seq for seq, other, at in self.events if similar and other == similar and at > now - WINDOW]
+        return like[-1] if like else None
 
     def unfinished(self, channel: str, key: str) -> list[int]:
         """Return the rows of a key that have not ended, in order; a row without a key has none beside it."""
@@ -56,11 +73,13 @@ class Model:
             if row.channel == channel and row.key == key and row.state not in FINISHED
         ]
 
-    def add(self, seq: int, channel: str, key: str) -> None:
+    def add(self, row: Row) -> None:
         """Accept a delivery."""
-        waits = key and self.unfinished(channel, key)
-        number = len(self.rows) + 1
-        self.rows[number] = Row(seq, channel, key or f"#{number}", "waiting" if waits else "ready")
+        self.added += 1
+        row.key = row.key or f"#{self.added}"
+        if not self.unfinished(row.channel, row.key):
+            row.state = "ready"
+        self.rows[self.added] = row
 
     def fetch(self, channel: str, limit: int, chain: int, held: frozenset[int], now: float) -> list[int]:
         """Return the rows that may go, each head with its followers."""
@@ -87,31 +106,49 @@ class Model:
         row = self.rows[number]
         if row.state == "ready":
             return True
-        older = [n for n in self.unfinished(row.channel, row.key) if n < number]
-        return row.state == "waiting" and len(rows) > 1 and set(older) <= set(rows)
+        others = self.unfinished(row.channel, row.key)
+        busy = any(self.rows[n].state == "sending" for n in others)
+        older = {n for n in others if n < number}
+        return row.state == "waiting" and len(rows) > 1 and not busy and older <= set(rows)
 
-    def finish(self, number: int, state: str) -> None:
+    def release(self, channel: str, key: str, now: float) -> None:
+        """Let the oldest of a key go, unless one is under way."""
+        left = [self.rows[n] for n in self.unfinished(channel, key)]
+        if left and left[0].state == "waiting" and all(row.state != "sending" for row in left):
+            left[0].state = "deferred" if left[0].due >= now else "ready"
+
+    def finish(self, number: int, state: str, now: float) -> None:
         """End a delivery: who waits behind it may go."""
         row = self.rows[number]
-        row.state = state
-        left = self.unfinished(row.channel, row.key)
-        if left and self.rows[left[0]].state == "waiting":
-            self.rows[left[0]].state = "ready"
+        row.state, row.finished = state, now
+        self.release(row.channel, row.key, now)
 
-    def put_back(self, number: int, due: float) -> None:
-        """Let a delivery wait: for its time, or behind an older one."""
+    def put_back(self, number: int, due: float, now: float) -> None:
+        """Let a delivery wait: for its time, or behind others."""
         row = self.rows[number]
-        row.due = due
-        first = self.unfinished(row.channel, row.key)[0]
-        row.state = "deferred" if first == number else "waiting"
+        row.state, row.due = "waiting", due
+        self.release(row.channel, row.key, now)
 
-    def crash(self, number: int, due: float) -> None:
+    def crash(self, number: int, due: float, now: float) -> None:
         """Count a crash."""
         self.rows[number].crashes += 1
         if self.rows[number].crashes >= LIMIT:
-            self.finish(number, "dead")
+            self.finish(number, "dead", now)
         else:
-            self.put_back(number, due)
+            self.put_back(number, due, now)
+
+    def replay(self, numbers: list[int], now: float, interval: float) -> None:
+        """Bring back rows that ended; younger ones of their keys that may go wait again."""
+        keys = [(self.rows[number].channel, self.rows[number].key) for number in numbers]
+        for n, number in enumerate(numbers):
+            row = self.rows[number]
+            row.state, row.due, row.attempts, row.crashes = "waiting", now + n * interval, 0, 0
+        for channel, key in keys:
+            for number in self.unfinished(channel, key):
+                if self.rows[number].state in {"ready", "deferred"}:
+                    self.rows[number].state = "waiting"
+        for channel, key in keys:
+            self.release(channel, key, now)
 
 
 class Histories(RuleBasedStateMachine):
@@ -138,16 +175,30 @@ class Histories(RuleBasedStateMachine):
         key=st.sampled_from(["", "a", "a", "b"]),
         count=st.integers(1, 4),
         channels=st.lists(st.sampled_from(CHANNELS), unique=True),
+        similar=st.sampled_from(["", "", "x", "y"]),
     )
-    def append(self, key: str, count: int, channels: list[str]) -> None:
-        """Events are accepted."""
+    def append(self, key: str, count: int, channels: list[str], similar: str) -> None:
+        """Events are accepted; of those that are similar, one stands for all."""
         for _ in range(count):
             event = NotificationEvent(event_type="x", source="s", title="t")
-            routes = tuple(Route(channel) for channel in channels)
-            answer = self.store.append(Submission(seal(event), routes, (event.event_id,), key), self.now)
+            submission = Submission(
+                seal(event),
+                tuple(Route(channel) for channel in channels),
+                (event.event_id,),
+                key,
+                similar=similar,
+                window=WINDOW,
+            )
+            stands = self.model.stands_for(similar, self.now)
+            answer = self.store.append(submission, self.now)
             assert isinstance(answer, Accepted)
+            assert answer.duplicate is (stands is not None)
+            if stands is not None:
+                assert answer.seq == stands
+                continue
+            self.model.events.append((answer.seq, similar, self.now))
             for channel in channels:
-                self.model.add(answer.seq, channel, key)
+                self.model.add(Row(answer.seq, event.event_id, channel, key, self.now))
 
     @rule(
         channel=st.sampled_from(CHANNELS),
@@ -185,7 +236,8 @@ class Histories(RuleBasedStateMachine):
     @rule(picks=st.lists(st.integers(0, 99), min_size=1, max_size=3))
     def start_late(self, picks: list[int]) -> None:
         """What was fetched long ago is begun; much may have happened to it since."""
-        rows = sorted({list(self.seen)[pick % len(self.seen)] for pick in picks} if self.seen else ())
+        seen = [row for row in self.seen if row in self.model.rows]
+        rows = sorted({seen[pick % len(seen)] for pick in picks} if seen else ())
         if len({self.model.rows[row].channel for row in rows}) == 1:
             self.start(rows, 1)
 
@@ -220,17 +272,91 @@ class Histories(RuleBasedStateMachine):
             assert self.store.settle(settlement, self.now) is None
             match verdict:
                 case Done():
-                    self.model.finish(number, "done")
+                    self.model.finish(number, "done", self.now)
                 case Dead():
-                    self.model.finish(number, "dead")
+                    self.model.finish(number, "dead", self.now)
                 case Crashed():
-                    self.model.crash(number, self.now)
+                    self.model.crash(number, self.now, self.now)
                 case Again(_, delay, counted):
                     row.attempts -= not counted
-                    self.model.put_back(number, self.now + delay)
+                    self.model.put_back(number, self.now + delay, self.now)
             assert settled is not None
             assert settled.seq == row.seq
             assert (settled.state.name.lower(), settled.attempts) == (row.state, row.attempts)
+
+    @rule(
+        channel=st.sampled_from([None, *CHANNELS]),
+        state=st.sampled_from([None, None, DeliveryState.DEAD, DeliveryState.DONE, DeliveryState.PENDING]),
+        named=st.frozensets(st.integers(0, 99), max_size=3),
+        interval=st.sampled_from([0.0, 3.0]),
+    )
+    def replay(
+        self, channel: str | None, state: DeliveryState | None, named: frozenset[int], interval: float
+    ) -> None:
+        """An operator wants some again."""
+        selection, rows = self.select(channel, state, named)
+        rows = [n for n in rows if self.model.rows[n].state in {"done", "dead"}]
+        replayed = self.store.replay(selection, "tests", self.now, interval)
+        assert replayed == Counter(self.model.rows[n].channel for n in rows)
+        self.model.replay(rows, self.now, interval)
+
+    @rule(
+        channel=st.sampled_from([None, *CHANNELS]),
+        state=st.sampled_from([None, DeliveryState.DEAD, DeliveryState.PENDING]),
+        named=st.frozensets(st.integers(0, 99), min_size=1, max_size=3),
+    )
+    def cancel(self, channel: str | None, state: DeliveryState | None, named: frozenset[int]) -> None:
+        """An operator gives some up."""
+        selection, rows = self.select(channel, state, named)
+        kept = {"done", "cancelled", "expired", "sending"}
+        rows = [n for n in rows if self.model.rows[n].state not in kept]
+        self.ended(self.store.cancel(selection, "tests", self.now), rows, "cancelled")
+
+    def select(
+        self, channel: str | None, state: DeliveryState | None, named: frozenset[int]
+    ) -> tuple[Selection, list[int]]:
+        """Return a selection, and the rows that fit it."""
+        rows = list(self.model.rows.values())
+        ids = tuple({rows[pick % len(rows)].id for pick in named} if rows else ())
+        selection = Selection(ids=ids, channel=channel, state=state)
+        return selection, [
+            number
+            for number, row in self.model.rows.items()
+            if (not ids or row.id in ids)
+            and (channel is None or row.channel == channel)
+            and (state is None or State[row.state.upper()].public is state)
+        ]
+
+    @rule(channel=st.sampled_from(CHANNELS), age=st.sampled_from([5.0, 50.0]), limit=st.integers(1, 4))
+    def expire(self, channel: str, age: float, limit: int) -> None:
+        """The oldest of a channel become worthless."""
+        candidates = [
+            n
+            for n, row in self.model.rows.items()
+            if row.channel == channel and row.state not in FINISHED and row.state != "sending"
+        ][:limit]
+        rows = [n for n in candidates if self.model.rows[n].accepted < self.now - age]
+        self.ended(self.store.expire(channel, self.now - age, self.now, limit), rows, "expired")
+
+    def ended(self, found: list[Ended], rows: list[int], state: str) -> None:
+        """Compare what ended without an attempt, and let it end in the model."""
+        expected = [(self.model.rows[n].event_id, self.model.rows[n].state) for n in rows]
+        assert [(each.event_id, each.was.name.lower()) for each in found] == expected
+        for number in rows:
+            self.model.rows[number].state = state
+            self.model.rows[number].finished = self.now
+        for number in rows:
+            self.model.release(self.model.rows[number].channel, self.model.rows[number].key, self.now)
+
+    @rule(done=st.sampled_from([0.0, 10.0, 100.0]), dead=st.sampled_from([0.0, 100.0]))
+    def prune(self, done: float, dead: float) -> None:
+        """What ended long ago is forgotten, and nothing else."""
+        while self.store.prune(self.now - done, self.now - dead, 0.0, 2):
+            continue
+        for number, row in list(self.model.rows.items()):
+            age = dead if row.state == "dead" else done
+            if row.state in FINISHED and row.finished < self.now - age:
+                del self.model.rows[number]
 
     @rule(seconds=st.sampled_from([1.0, 10.0, 100.0]))
     def wait(self, seconds: float) -> None:
@@ -242,31 +368,40 @@ class Histories(RuleBasedStateMachine):
         """The process dies after a commit, and another one recovers."""
         self.store.commit()
         self.store.close()
+        self.check()
         self.store = self.open()
         lost = sorted(number for rows in self.sending for number in rows)
         assert self.store.recover(self.now, self.now + 20) == len(lost)
         for number in lost:
-            self.model.crash(number, 0.0)
+            self.model.crash(number, 0.0, self.now)
         for row in self.model.rows.values():
-            if row.state == "deferred":
+            if row.state not in FINISHED:
                 row.due = min(row.due, self.now + 20)
         self.sending.clear()
         self.seen.clear()
 
+    def check(self) -> None:
+        """Read the file beside: every promise about its rows holds."""
+        reader = open_reader(f"sqlite:///{self.folder.name}/knell.db")
+        assert reader.check() == []
+        listed = [record.id for record in reader.deliveries(Selection(), limit=10_000)]
+        assert listed == [row.id for row in reversed(self.model.rows.values())]
+        reader.close()
+
     @invariant()
     def one_of_a_key_at_a_time(self) -> None:
-        """Never two of one key under way, except in one batch; none before an older one has ended."""
+        """Never two of one key under way, except in one batch; then none may go, else exactly the oldest."""
         keys = [{(self.model.rows[n].channel, self.model.rows[n].key) for n in rows} for rows in self.sending]
-        assert sum(len(each) for each in keys) == len(set[tuple[str, str]]().union(*keys))
-        for rows in self.sending:
-            for number in rows:
-                row = self.model.rows[number]
-                older = [n for n in self.model.unfinished(row.channel, row.key) if n < number]
-                assert set(older) <= set(rows)
+        busy = set[tuple[str, str]]().union(*keys)
+        assert sum(len(each) for each in keys) == len(busy)
+        for channel, key in {(row.channel, row.key) for row in self.model.rows.values()}:
+            unfinished = self.model.unfinished(channel, key)
+            free = [n for n in unfinished if self.model.rows[n].state in {"ready", "deferred"}]
+            assert free == ([] if (channel, key) in busy else unfinished[:1])
 
     @invariant()
     def nothing_is_lost(self) -> None:
-        """Every delivery is unfinished, done or dead, and the store counts them as the model does."""
+        """Every delivery is unfinished or has an end, and the store counts them as the model does."""
         states = Counter((row.channel, row.state) for row in self.model.rows.values())
         expected: dict[str, tuple[int, int]] = {}
         for channel in CHANNELS:
