@@ -12,7 +12,7 @@ from typing import Any
 
 from msgspec.structs import replace
 
-from knell.deliveries import Attempt
+from knell.deliveries import Again, Attempt, Settlement
 from knell.errors import TemplateError
 from knell.events import EventType, NotificationEvent, Severity
 from knell.log import log
@@ -127,6 +127,8 @@ class ChannelActor(Behaviour):
         match message:
             case Begun(attempt):
                 self._send(attempt)
+            case Withdrawn(attempt) if Sending(attempt.rows, attempt) in self.ctx.pending:
+                return  # asked for twice, and the first answer was yes
             case Deliver() | Withdrawn() | Reset():
                 self._handle(message)
             case _:
@@ -161,12 +163,23 @@ class ChannelActor(Behaviour):
     def _send(self, attempt: Attempt) -> None:
         """Render and send; the last step hands it to the loop, so that a crash before it sends nothing."""
         op = Sending(attempt.rows, attempt)
-        if attempt.rows not in self._in_flight or op in self.ctx.pending:
+        if op in self.ctx.pending:
             return  # begun twice, by this incarnation and by the one before it
+        if attempt.rows not in self._in_flight:
+            self._give_back(attempt)
+            return
         message = self._render(attempt)
         self._metrics.batch_size.observe(len(attempt.deliveries))
         log.debug("delivery.attempt", channel=self.ctx.name, delivery_id=attempt.deliveries[0].id)
         self.ctx.spawn_io(self._line.send, message, op=op)
+
+    def _give_back(self, attempt: Attempt) -> None:
+        """Put back what was begun for nobody: asked for twice, and withdrawn by the first answer.
+
+        If it has been settled since, that stands.
+        """
+        verdict = Again(Reason.CANCELLED, 0.0, counted=False)
+        self._outbox(Settled(tuple(Settlement(delivery, verdict) for delivery in attempt.deliveries)))
 
     def _render(self, attempt: Attempt) -> FormattedMessage:
         events = tuple(delivery.event for delivery in attempt.deliveries)

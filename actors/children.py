@@ -58,7 +58,7 @@ class Children:
         cell = self.cells.get(spec.id)
         kind = "started" if cell is None else "restarted"
         if cell is None:
-            cell = self.cells[spec.id] = Cell(spec, self._host, self._parent)
+            cell = self.cells[spec.id] = type(self._parent)(spec, self._host, self._parent)
             pykka.ActorRegistry.register(cell.actor_ref)
         cell.spec, cell.record, cell.mailbox.maxsize = spec, record, spec.mailbox
         if failed := self._await_launch(cell, cell.begin()):

@@ -78,7 +78,7 @@ class Context:
 
     def lookup(self, path: str) -> pykka.ActorRef[Any] | None:
         """Return the address of an actor of this tree by its path; None while there is none."""
-        found: Cell | None = self._cell.root
+        found: Cell | None = self._live().root
         for name in path.split("/"):
             found = found.children.get(name) if found else None
         return found.actor_ref if found else None

@@ -74,7 +74,6 @@ class Desk:
         """Tell of a delivery that ended without an attempt, cancelled or expired."""
         metrics = self._telemetry.channel(ended.channel)
         metrics.deliveries[state].inc()
-        log.warning(f"delivery.{state}", event_id=ended.event_id, channel=ended.channel)
         if ended.was is State.DEAD:
             metrics.dead.dec()
             return

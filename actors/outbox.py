@@ -6,6 +6,7 @@ is answered before the commit. A crash loses nothing: what it had in hand is han
 every step is safe to repeat.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -20,7 +21,7 @@ from knell.events import NotificationEvent
 from knell.log import log
 from knell.messages import DeliveryResult, DeliveryState, Reason
 from knell.store import open_store
-from knell.store.contract import Accepted, Conflict, State, Submission
+from knell.store.contract import Accepted, Conflict, State, Store, Submission
 from knell.store.contract import Settled as Stands
 
 from .behaviour import Behaviour, Signal, Timer
@@ -60,7 +61,7 @@ class Outbox(Behaviour):
     """Accepts events, hands out deliveries, writes down how they ended.
 
     Owns the store, the receipts somebody holds, and the demand of the channels. Receipts, demand, and
-    settlements that could not be written yet survive a crash in `keep`.
+    what could not be written yet and nobody will say again survive a crash in `keep`.
     """
 
     most = 512
@@ -75,19 +76,21 @@ class Outbox(Behaviour):
         room: Room,
         min_free_mb: int,
         keeping: Keeping,
+        find: Callable[[str, float], Store] = open_store,
     ) -> None:
         super().__init__(ctx)
-        self._store = open_store(url, keeping.dedup)
+        self._store = find(url, keeping.dedup)
         self._telemetry = telemetry
         self._room, self._url, self._min_free_mb = room, url, min_free_mb
         self._anchor: float = ctx.keep.setdefault("anchor", ctx.clock.wall() - ctx.clock.now())
         self._receipts: WeakValueDictionary[int, Receipt]
         self._receipts = ctx.keep.setdefault("receipts", WeakValueDictionary())
         self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
-        self._unwritten: list[Settlement] = ctx.keep.setdefault("unwritten", [])
+        self._unwritten: list[Settled | AddRoutes | Diverted] = ctx.keep.setdefault("unwritten", [])
         self._diverted: set[str] = ctx.keep.setdefault("diverted", set())
         self._upkeep = Upkeep(self._store, keeping, self._now())
         self._busy = self._untidy = True
+        self._asleep = False
         self._desk = Desk(self._store, telemetry, self._receipts)
         self._stirred: set[str] = set()
         self._after: list[Callable[[], None]] = []
@@ -130,6 +133,9 @@ class Outbox(Behaviour):
     def on_batch(self, messages: list[Any]) -> None:
         """Handle what has gathered in one transaction."""
         self._busy = True
+        if self._asleep:
+            self._asleep = False
+            self._wake_for("upkeep", self._upkeep.interval)
         try:
             self._transact(partial(self._handle_all, messages))
         except StoreError as error:
@@ -161,8 +167,8 @@ class Outbox(Behaviour):
         self._after = []
         try:
             self._store.begin()
-            for settlement in self._unwritten:
-                self._settle(settlement)
+            for message in self._unwritten:
+                self._handle(message)
             work()
             self._store.commit()
         except BaseException as error:
@@ -171,8 +177,18 @@ class Outbox(Behaviour):
             raise
         self._room.failing = False
         self._unwritten.clear()
+        self._tell_all()
+
+    def _tell_all(self) -> None:
+        """Tell everybody: what is durable is not found again, so one who cannot be told stops nobody else."""
+        failed: Exception | None = None
         for tell in self._after:
-            tell()
+            try:
+                tell()
+            except Exception as error:  # noqa: BLE001 - raised once all have been told
+                failed = failed or error
+        if failed is not None:
+            raise failed
 
     def _note_failure(self, error: BaseException) -> None:
         if isinstance(error, StoreError):
@@ -207,12 +223,12 @@ class Outbox(Behaviour):
                 for submission, receipt in submissions:
                     self._refuse(submission, receipt, "disk_full" if self._room.full else "store", "failed")
                 signal(reply_to, Confirmed(len(submissions)))
-            case Settled(settlements):  # the outcome is known and has to be written, as soon as that works
-                self._unwritten.extend(settlements)
-            case Begin(attempt, reply_to):
-                _tell(reply_to, Withdrawn(attempt))
+            case Settled() | AddRoutes() | Diverted():  # has to be written, as soon as that works
+                self._unwritten.append(message)
             case Want(channel):  # a channel asks once, and waits for the answer
                 self._wants[channel] = message
+            case Begin(attempt, reply_to):
+                _tell(reply_to, Withdrawn(attempt))
             case _:
                 log.error("outbox.dropped", message_type=type(message).__name__)
 
@@ -261,9 +277,10 @@ class Outbox(Behaviour):
                 channels = [route.channel for route in submission.routes]
                 self._stirred.update(channels)
                 self._later(self._accepted, submission.sealed.event, seq, channels, receipt)
-                for channel in self._diverted.intersection(channels):
-                    event = submission.sealed.event
-                    self._later(self._fall_back, Fallback(seq, event, channel))
+                event = submission.sealed.event
+                for channel in channels:
+                    if channel in self._diverted:
+                        self._later(self._fall_back, Fallback(seq, event, channel))
 
     def _accepted(
         self, event: NotificationEvent, seq: int, channels: list[str], receipt: Receipt | None
@@ -308,8 +325,9 @@ class Outbox(Behaviour):
     def _serve(self) -> None:
         """Give deliveries to the channels that want some and may have got some."""
         hungry = set(self._wants)
-        for channel in self._stirred.intersection(self._wants):
-            want = self._wants[channel]
+        for channel, want in list(self._wants.items()):  # the order of a set is not the same in every run
+            if channel not in self._stirred:
+                continue
             fetch = want.fetch
             found = self._store.fetch(channel, fetch.limit, fetch.chain, fetch.held, self._now())
             if found:
@@ -321,9 +339,9 @@ class Outbox(Behaviour):
             self._wake(max(0.0, min(due) - self._now()))
 
     def _hand_out(self, want: Want, found: Deliver) -> None:
-        """Answer a channel. Its demand is met only now: after a failed commit it would wait for ever."""
-        self._wants.pop(want.channel, None)
+        """Answer a channel. Its demand is met only then: else it would wait for ever for what nobody told."""
         _tell(want.reply_to, found)
+        self._wants.pop(want.channel, None)
 
     def _divert(self, order: Diverted) -> None:
         if not order.on:
@@ -369,6 +387,8 @@ class Outbox(Behaviour):
         metrics.pending.dec()
         metrics.deliveries[stands.state.public].inc()
         result = _result(settlement, stands, now)
+        if (receipt := self._receipts.get(stands.seq)) is not None:
+            receipt.settle(result)
         if isinstance(verdict, Done):
             metrics.delivery_seconds.observe(max(0.0, now - delivery.accepted))
             log.info("delivery.delivered", **fields, milliseconds=result.delivery_time_ms)
@@ -376,8 +396,6 @@ class Outbox(Behaviour):
             metrics.dead.inc()
             log.error("delivery.dead", **fields, reason=result.reason, error=result.error)
             self._fall_back(Fallback(stands.seq, delivery.event, delivery.channel))
-        if (receipt := self._receipts.get(stands.seq)) is not None:
-            receipt.settle(result)
 
     # Operators
 
@@ -420,6 +438,8 @@ class Outbox(Behaviour):
                 self._untidy = False
         except StoreError as error:
             log.error("outbox.upkeep_failed", error=str(error))
+        if again and not (self._untidy or self._upkeep.expires):  # an idle system does nothing at all
+            self._asleep, again = True, self._upkeep.until_prune(self._now())
         self._wake_for("upkeep", again)
 
     def _prune(self) -> None:
@@ -431,6 +451,8 @@ class Outbox(Behaviour):
             self._stirred.add(each.channel)
             self._later(self._desk.ended, each, DeliveryState.EXPIRED)
         if ended:
+            channels = dict(Counter(each.channel for each in ended))
+            self._later(partial(log.warning, "deliveries.expired", channels=channels))
             self._serve()
 
     # Time

@@ -225,7 +225,8 @@ class Supervisor(Behaviour):
         now = self.ctx.clock.now()
         for id_, cell in list(self._children.cells.items()):
             hand, limit = cell.mailbox.hand, cell.spec.hang_after
-            if limit is None or hand is None or now - cell.mailbox.since < limit:
+            # The same sum as in `_watchdog`: a difference rounds differently, and its moment is not yet due.
+            if limit is None or hand is None or now < cell.mailbox.since + limit:
                 continue
             if cell.fence(hand, "hung"):
                 self._note("hung", id_, TimeoutError(f"one message took more than {limit:g} s"))

@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pykka
 from prometheus_client import CollectorRegistry
@@ -93,18 +93,32 @@ class System:
         self._classes = dict(classes)
         self._on_fatal = on_fatal
         self.life = Lifetime()
-        self.telemetry = Telemetry(registry)
         self.room = Room(free)
-        self.host = Host(IoLoop(), clock or Clock(), max_zombies=config.supervision.max_zombies)
+        self.host = self._surroundings(clock or Clock())
+        self.telemetry = self._metrics(registry)
         self.released = False
         self._releasing = threading.Lock()
-        self.equipment = Equipment(_engine(config), Http(config.security), self.telemetry)
+        self.equipment = self._equip()
         self._channels_spec = self._channels()
-        self.root = Cell(self._root(), self.host)
+        self.root = self.cell(self._root(), self.host)
         self.telemetry.root = self.root
         alarm = Alarm(self._tell, self._has_fallback, self._failed)
         self.host.observers.extend([self.telemetry.observe, alarm.observe])
         self.host.letters.hand_back = Amends(self.telemetry, lambda: self.outbox).make
+
+    # What it is made of
+
+    cell: ClassVar[type[Cell]] = Cell
+    """The kind of every actor in the tree."""
+
+    def _surroundings(self, clock: Clock) -> Host:
+        return Host(IoLoop(), clock, max_zombies=self.config.supervision.max_zombies)
+
+    def _metrics(self, registry: CollectorRegistry) -> Telemetry:
+        return Telemetry(registry)
+
+    def _equip(self) -> Equipment:
+        return Equipment(_engine(self.config), Http(self.config.security), self.telemetry)
 
     # The topology
 
@@ -236,7 +250,7 @@ class System:
         before, old = self.config, self.equipment
         self.config, self._classes = config, dict(classes)
         if _equipped(config) != _equipped(before):
-            self.equipment = Equipment(_engine(config), Http(config.security), self.telemetry)
+            self.equipment = self._equip()
         Control(self.root.actor_ref).apply(
             self._pipeline(),
             strategy=Strategy(config.supervision.strategy),

@@ -56,7 +56,7 @@ class Upkeep:
     @property
     def interval(self) -> float:
         """Seconds until the next look."""
-        return LOOK if self._keeping.expiry else REST
+        return LOOK if self.expires else REST
 
     def expire(self, now: float) -> list[Ended]:
         """End what is too old to be worth anything."""
@@ -64,6 +64,15 @@ class Upkeep:
         for channel, age in self._keeping.expiry.items():
             ended += self._store.expire(channel, now - age, now, SLICE)
         return ended
+
+    @property
+    def expires(self) -> bool:
+        """Whether anything can expire."""
+        return bool(self._keeping.expiry)
+
+    def until_prune(self, now: float) -> float:
+        """Return the seconds until it is time to forget something."""
+        return max(0.0, self._prune_at - now)
 
     def due(self, now: float) -> bool:
         """Say whether it is time to forget something."""

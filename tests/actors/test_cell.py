@@ -8,7 +8,7 @@ import pykka
 import pytest
 
 from knell.actors.behaviour import Behaviour, HandledError, Shutdown
-from knell.actors.context import Context
+from knell.actors.context import Context, Fenced
 from knell.actors.policy.restart import Restart
 from knell.actors.spec import Spec
 from tests.puppets import PATIENCE, Gate
@@ -484,3 +484,21 @@ def test_actors_find_each_other_by_path(tree: Any, puppet: Puppets) -> None:
     tree.start(puppet("a"), puppet("b"))
     found = _ask(tree.ref("a"), lambda p: (p.ctx.lookup("b"), p.ctx.lookup("c/d")))
     assert found == (tree.ref("b"), None)
+
+
+def test_a_given_up_incarnation_finds_nobody(tree: Any, story: Any, puppet: Puppets, gate: Gate) -> None:
+    """It could still send what its successor knows nothing of."""
+    found: queue.Queue[object] = queue.Queue()
+
+    def hang(puppet: Any) -> None:
+        gate(puppet)
+        try:
+            found.put(puppet.ctx.lookup("a"))
+        except Fenced as error:
+            found.put(error)
+
+    tree.start(puppet("a", hang_after=0.02))
+    tree.ref("a").tell(hang)
+    story.until("a", "start", 3)
+    gate.leave.set()
+    assert isinstance(found.get(timeout=PATIENCE), Fenced)

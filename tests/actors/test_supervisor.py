@@ -94,7 +94,7 @@ def test_one_that_is_degraded_for_hanging_says_so(tree: Any, puppet: Puppets, ga
     assert tree.event("degraded").detail == "TimeoutError('a hung: outcome unknown')"
 
 
-def test_acrash_is_told_before_what_follows(tree: Any, puppet: Puppets) -> None:
+def test_a_crash_is_told_before_what_follows(tree: Any, puppet: Puppets) -> None:
     """The start is not kept waiting for it; the order is kept all the same, to the last crash."""
     tree.start(puppet(), intensity=Intensity(1, 60))
     tree.ref("a").tell(crash)
@@ -103,7 +103,7 @@ def test_acrash_is_told_before_what_follows(tree: Any, puppet: Puppets) -> None:
     assert told == ["started", "crashed", "restarted", "crashed", "escalated", "stopped"]
 
 
-def test_acrash_is_told_while_the_next_start_takes_long(tree: Any, puppet: Puppets, gate: Gate) -> None:
+def test_a_crash_is_told_while_the_next_start_takes_long(tree: Any, puppet: Puppets, gate: Gate) -> None:
     """Whoever looks for the reason does not have to wait for the actor."""
 
     def start(puppet: Any) -> None:
@@ -134,7 +134,7 @@ def test_a_backing_off_child_can_be_looked_at_and_stopped(tree: Any, puppet: Pup
 # Hung children
 
 
-def test_a_hung_thread_counts_as_acrash(tree: Any, story: Any, puppet: Puppets) -> None:
+def test_a_hung_thread_counts_as_a_crash(tree: Any, story: Any, puppet: Puppets) -> None:
     """For the intensity; once it has ended it is a zombie no more."""
     release = threading.Event()
 
@@ -209,7 +209,7 @@ def test_other_messages_harm_no_supervisor(tree: Any, puppet: Puppets) -> None:
 # Changing the tree
 
 
-def test_a_change_survives_acrash_of_the_supervisor(tree: Any, story: Any, puppet: Puppets) -> None:
+def test_a_change_survives_a_crash_of_the_supervisor(tree: Any, story: Any, puppet: Puppets) -> None:
     """It comes back with the children it had, not with those it began with."""
     tree.start(nested("inner", puppet("a"), supervision=NEVER))
     inner = Control(tree.ref("inner"), PATIENCE)

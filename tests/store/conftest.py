@@ -10,25 +10,28 @@ from knell.deliveries import Route
 from knell.events import NotificationEvent, seal
 from knell.store import open_reader, open_store
 from knell.store.contract import REMEMBERED, Reader, Store, Submission
+from tests.simulation.memory_disk import Disk, load
+from tests.simulation.memory_reader import MemoryReader
+from tests.simulation.memory_store import MemoryStore
 
 
 class Place:
     """Where a store keeps its rows: several stores and readers may be made of it."""
 
-    def __init__(self, url: str) -> None:
-        self.url = url
-        self.path = Path(url.partition(":///")[2])
+    def __init__(self, path: Path) -> None:
+        self.url = f"sqlite:///{path}"
+        self.path = path
         self._closed_at_end: list[Store | Reader] = []
 
     def store(self, remember: float = REMEMBERED) -> Store:
         """Return another store of the same place, not opened yet; it is closed at the end of the test."""
-        store = open_store(self.url, remember)
+        store = self._store(remember)
         self._closed_at_end.append(store)
         return store
 
     def reader(self) -> Reader:
         """Return another reader of the same place."""
-        reader = open_reader(self.url)
+        reader = self._reader()
         self._closed_at_end.append(reader)
         return reader
 
@@ -37,14 +40,36 @@ class Place:
         for each in reversed(self._closed_at_end):
             each.close()
 
+    def _store(self, remember: float) -> Store:
+        return open_store(self.url, remember)
 
-@pytest.fixture(params=["sqlite"])
+    def _reader(self) -> Reader:
+        return open_reader(self.url)
+
+
+class MemoryPlace(Place):
+    """The disk of the simulation: it may stand for the other one as long as it keeps the same contract."""
+
+    _disk: Disk | None = None
+
+    def _found(self) -> Disk:
+        self._disk = self._disk or load(self.path)
+        return self._disk
+
+    def _store(self, remember: float) -> Store:
+        return MemoryStore(self._found(), remember)
+
+    def _reader(self) -> Reader:
+        return MemoryReader(self._found())
+
+
+@pytest.fixture(params=[Place, MemoryPlace], ids=["sqlite", "memory"])
 def make_place(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Place]]:
     """Return a maker of fresh places, for every kind of store."""
     made: list[Place] = []
 
     def make() -> Place:
-        made.append(Place(f"{request.param}:///{tmp_path}/{len(made)}.db"))
+        made.append(request.param(tmp_path / f"{len(made)}.db"))
         return made[-1]
 
     yield make
