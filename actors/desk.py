@@ -65,14 +65,16 @@ class Desk:
 
         def tell() -> None:
             for ended in found:
-                self._cancelled(ended)
+                self.ended(ended, DeliveryState.CANCELLED)
             log.warning("deliveries.cancelled", by=order.by, deliveries=len(found), channels=sorted(channels))
 
         return Carried(len(found), channels, tell)
 
-    def _cancelled(self, ended: Ended) -> None:
+    def ended(self, ended: Ended, state: DeliveryState) -> None:
+        """Tell of a delivery that ended without an attempt, cancelled or expired."""
         metrics = self._telemetry.channel(ended.channel)
-        metrics.deliveries[DeliveryState.CANCELLED].inc()
+        metrics.deliveries[state].inc()
+        log.warning(f"delivery.{state}", event_id=ended.event_id, channel=ended.channel)
         if ended.was is State.DEAD:
             metrics.dead.dec()
             return

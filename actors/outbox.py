@@ -18,7 +18,7 @@ from knell.deliveries import Again, Done, Settlement
 from knell.errors import StoreError, StoreFull
 from knell.events import NotificationEvent
 from knell.log import log
-from knell.messages import DeliveryResult, Reason
+from knell.messages import DeliveryResult, DeliveryState, Reason
 from knell.store import open_store
 from knell.store.contract import Accepted, Conflict, State, Submission
 from knell.store.contract import Settled as Stands
@@ -44,6 +44,7 @@ from .policy.channel import Deliver, Withdrawn
 from .receipt import Receipt
 from .room import LOOK, Room
 from .telemetry import Telemetry
+from .upkeep import Keeping, Upkeep
 
 LONGEST_DELAY = 3600.0
 """Seconds: a stored due time further away than this after a restart comes from a clock that jumped."""
@@ -65,9 +66,18 @@ class Outbox(Behaviour):
     most = 512
     finishes = True
 
-    def __init__(self, ctx: Context, *, url: str, telemetry: Telemetry, room: Room, min_free_mb: int) -> None:
+    def __init__(
+        self,
+        ctx: Context,
+        *,
+        url: str,
+        telemetry: Telemetry,
+        room: Room,
+        min_free_mb: int,
+        keeping: Keeping,
+    ) -> None:
         super().__init__(ctx)
-        self._store = open_store(url)
+        self._store = open_store(url, keeping.dedup)
         self._telemetry = telemetry
         self._room, self._url, self._min_free_mb = room, url, min_free_mb
         self._anchor: float = ctx.keep.setdefault("anchor", ctx.clock.wall() - ctx.clock.now())
@@ -76,6 +86,8 @@ class Outbox(Behaviour):
         self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
         self._unwritten: list[Settlement] = ctx.keep.setdefault("unwritten", [])
         self._diverted: set[str] = ctx.keep.setdefault("diverted", set())
+        self._upkeep = Upkeep(self._store, keeping, self._now())
+        self._busy = self._untidy = True
         self._desk = Desk(self._store, telemetry, self._receipts)
         self._stirred: set[str] = set()
         self._after: list[Callable[[], None]] = []
@@ -92,6 +104,7 @@ class Outbox(Behaviour):
         self._stirred.update(self._wants)
         self._transact(self._serve)
         self._look()
+        self._wake_for("upkeep", self._upkeep.interval)
 
     def _recover(self) -> None:
         recovered = self._store.recover(self._now(), self._now() + LONGEST_DELAY)
@@ -116,6 +129,7 @@ class Outbox(Behaviour):
 
     def on_batch(self, messages: list[Any]) -> None:
         """Handle what has gathered in one transaction."""
+        self._busy = True
         try:
             self._transact(partial(self._handle_all, messages))
         except StoreError as error:
@@ -129,6 +143,9 @@ class Outbox(Behaviour):
             return
         if signal.key == "room":
             self._look()
+            return
+        if signal.key == "upkeep":
+            self._look_after()
             return
         self._stirred.update(self._wants)
         try:
@@ -387,6 +404,35 @@ class Outbox(Behaviour):
         self._later(carried.tell)
         return carried.count
 
+    # Upkeep
+
+    def _look_after(self) -> None:
+        """End what has expired, forget what is old, and move the log into the file when all is quiet."""
+        busy, self._busy, again = self._busy, False, self._upkeep.interval
+        self._untidy |= busy
+        try:
+            self._transact(self._expire)
+            if self._upkeep.due(self._now()):
+                self._transact(self._prune)
+                again = 0.0
+            elif self._untidy and not busy:
+                self._store.checkpoint()
+                self._untidy = False
+        except StoreError as error:
+            log.error("outbox.upkeep_failed", error=str(error))
+        self._wake_for("upkeep", again)
+
+    def _prune(self) -> None:
+        self._upkeep.prune(self._now())
+
+    def _expire(self) -> None:
+        ended = self._upkeep.expire(self._now())
+        for each in ended:
+            self._stirred.add(each.channel)
+            self._later(self._desk.ended, each, DeliveryState.EXPIRED)
+        if ended:
+            self._serve()
+
     # Time
 
     def _now(self) -> float:
@@ -394,7 +440,10 @@ class Outbox(Behaviour):
         return self._anchor + self.ctx.clock.now()
 
     def _wake(self, seconds: float) -> None:
-        self.ctx.wake_at("serve", self.ctx.clock.now() + seconds)
+        self._wake_for("serve", seconds)
+
+    def _wake_for(self, key: str, seconds: float) -> None:
+        self.ctx.wake_at(key, self.ctx.clock.now() + seconds)
 
 
 def _result(settlement: Settlement, stands: Stands, now: float) -> DeliveryResult:

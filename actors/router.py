@@ -19,7 +19,7 @@ from .behaviour import Behaviour, Signal, Timer
 from .context import Context
 from .mail import AddRoutes, Append, Confirmed, Fallback, Submit
 from .policy.routing import Gate, RoutingTable, Rule
-from .policy.similar import similarity
+from .policy.similar import Dedup, similarity
 from .receipt import Receipt
 from .telemetry import Telemetry
 
@@ -39,8 +39,7 @@ class Router(Behaviour):
     Args:
         rules, gates, global_filter: see `policy.routing`.
         fallbacks: for each channel, the channels to try when it cannot deliver.
-        similar: fields that make events mean the same.
-        window: seconds for which an event stands for those that mean the same.
+        dedup: which events mean the same, and for how long.
     """
 
     most = 256
@@ -54,14 +53,13 @@ class Router(Behaviour):
         gates: Mapping[str, Gate],
         global_filter: Filter,
         fallbacks: Mapping[str, tuple[str, ...]],
-        similar: tuple[str, ...],
-        window: float,
+        dedup: Dedup,
         telemetry: Telemetry,
     ) -> None:
         super().__init__(ctx)
         self._table = RoutingTable(rules, gates, global_filter)
         self._fallbacks = fallbacks
-        self._similar, self._window = similarity(similar), window
+        self._similar, self._window = similarity(dedup), dedup.window
         self._telemetry = telemetry
         self._unconfirmed = 0
 

@@ -162,8 +162,7 @@ class System:
             "gates": translate.gates(self.config, self._classes),
             "global_filter": self.config.global_filters,
             "fallbacks": translate.fallbacks(self.config),
-            "similar": tuple(self.config.dedup.key) if self.config.dedup else (),
-            "window": self.config.dedup.window_seconds if self.config.dedup else 0.0,
+            "dedup": translate.dedup(self.config),
             "telemetry": self.telemetry,
         }
         return self._needed("router", Router, args, mailbox=ROUTER_MAILBOX)

@@ -13,6 +13,7 @@ from .policy.channel import CRASH_LIMIT, ChannelPolicy
 from .policy.restart import Backoff, Intensity
 from .policy.retry import RetryPolicy
 from .policy.routing import Gate, Rule
+from .policy.similar import Dedup
 from .upkeep import Keeping
 
 DAY = 86400.0
@@ -50,6 +51,12 @@ def rules(config: NotificationConfig) -> tuple[Rule, ...]:
 def gates(config: NotificationConfig, classes: Mapping[str, type[Channel]]) -> dict[str, Gate]:
     """Return what each channel lets in; disabled ones let nothing in."""
     return {name: _gate(section, classes.get(name)) for name, section in config.channels.items()}
+
+
+def dedup(config: NotificationConfig) -> Dedup:
+    """Return which events mean the same."""
+    given = config.dedup
+    return Dedup(tuple(given.key), given.window_seconds) if given else Dedup()
 
 
 def keeping(config: NotificationConfig) -> Keeping:

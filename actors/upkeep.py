@@ -1,4 +1,4 @@
-"""The upkeep of the store: what ends, comes back or is forgotten without an attempt.
+"""The upkeep of the store: what ends because it is too old, and what is forgotten.
 
 The outbox calls it within its transactions; it owns nothing but the time of the next pruning.
 """
@@ -7,8 +7,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from knell.store.contract import Ended, Store
-
-from .mail import Cancel, Replay
 
 LOOK = 1.0
 """Seconds between two looks for deliveries that have expired."""
@@ -19,11 +17,11 @@ REST = 5.0
 SLICE = 500
 """Deliveries that expire or are forgotten in one transaction: some milliseconds."""
 
+FIRST_PRUNE = 60.0
+"""Seconds from the start to the first pruning: a start has better things to do."""
+
 PRUNE_EVERY = 3600.0
 """Seconds between two prunings; each goes on in slices until nothing is left to forget."""
-
-REPLAY_INTERVAL = 0.05
-"""Seconds between two replayed deliveries: a provider that has just come back is not run over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +51,7 @@ class Upkeep:
     def __init__(self, store: Store, keeping: Keeping, now: float) -> None:
         self._store = store
         self._keeping = keeping
-        self._prune_at = now + PRUNE_EVERY
+        self._prune_at = now + FIRST_PRUNE
 
     @property
     def interval(self) -> float:
@@ -67,20 +65,13 @@ class Upkeep:
             ended += self._store.expire(channel, now - age, now, SLICE)
         return ended
 
-    def prune(self, now: float) -> bool:
-        """Forget a slice of what is too old, when it is time; say whether anything was forgotten."""
-        if now < self._prune_at:
-            return False
+    def due(self, now: float) -> bool:
+        """Say whether it is time to forget something."""
+        return now >= self._prune_at
+
+    def prune(self, now: float) -> None:
+        """Forget a slice of what is too old; when nothing is left to forget, it is not due for a while."""
         before = now - self._keeping.retention
         forgotten = self._store.prune(before, before, now - self._keeping.dedup, SLICE)
         if not forgotten:
             self._prune_at = now + PRUNE_EVERY
-        return forgotten > 0
-
-    def replay(self, order: Replay, now: float) -> dict[str, int]:
-        """Bring deliveries back; return how many, by channel."""
-        return self._store.replay(order.selection, order.by, now, REPLAY_INTERVAL)
-
-    def cancel(self, order: Cancel, now: float) -> list[Ended]:
-        """Give deliveries up for good."""
-        return self._store.cancel(order.selection, order.by, now)

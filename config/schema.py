@@ -30,6 +30,7 @@ from .values import (
     Names,
     Network,
     Seconds,
+    event_field,
     host_and_port,
     store_url,
     true_or_false,

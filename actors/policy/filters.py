@@ -49,7 +49,7 @@ def _condition(condition: Condition) -> Predicate:
 
 
 def reader(path: tuple[str, ...]) -> Callable[[NotificationEvent], Any]:
-    """Return a function that reads a field of an event, or a key of its metadata; `MISSING` where it is not."""
+    """Return a function that reads a field of an event or a key of its metadata; `MISSING` if it has none."""
     field, *keys = path
     if not keys:
         return lambda event: getattr(event, field)

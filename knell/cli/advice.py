@@ -8,21 +8,17 @@ from knell.cli.reach import by_rule, types_of
 from knell.config.load import Loaded
 from knell.config.problems import Problem
 from knell.config.schema import ChannelConfig, NotificationConfig
-from knell.config.tree import Items, Node, Table, child, entries, find
+from knell.config.tree import Items, Node, Table, child, find
 
 HORIZON = 24 * 3600.0
 """Seconds an outage of a provider may last without loss (reliability: a day)."""
 
 _UNREAD = (
     ("sources",),
-    ("dedup",),
     ("security", "redact"),
-    ("store", "retention_days"),
-    ("store", "dedup_days"),
+    ("supervision", "children", "watcher"),
 )
 """Settings that are checked and kept, and that nothing in this version acts upon."""
-
-_UNREAD_BY_CHANNELS = ("expire_after_seconds",)
 
 
 def warnings(loaded: Loaded, found: Classes) -> Iterator[Problem]:
@@ -99,9 +95,7 @@ def _retry_place(loaded: Loaded, name: str, section: ChannelConfig) -> Node:
 
 
 def _unread(tree: Table) -> Iterator[Problem]:
-    sections = entries(child(tree, "channels"))
-    paths = [*_UNREAD, *(("channels", name, key) for name in sections for key in _UNREAD_BY_CHANNELS)]
-    for path in paths:
+    for path in _UNREAD:
         node = _step(tree, path)
         if node is not None and not (isinstance(node, Items) and not node.items):
             yield node.key.problem(f"{'.'.join(path)} has no effect in this version")

@@ -1,5 +1,6 @@
 """The store file of a configuration, for commands that need no service."""
 
+import logging
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
@@ -73,6 +74,7 @@ class Local:
     def _change(self, work: Callable[[Store, float], int]) -> int:
         with self._reader() as reader:
             reader.status("")  # a store that is not there is not made by asking for it
+        logging.getLogger("knell").addHandler(logging.NullHandler())  # the answer says it all
         store = open_store(self._url)
         try:
             store.open()

@@ -137,9 +137,8 @@ ODD: list[tuple[dict[str, Any], str]] = [
         "console: a delivery is given up after about 10 hours",
     ),
     ({"sources": [{"type": "github"}]}, "has no effect in this version"),
-    ({"dedup": {"key": ["title"]}}, "has no effect in this version"),
     ({"security": {"redact": ["email"]}}, "has no effect in this version"),
-    ({"channels": {"console": {"expire_after_seconds": 5}}}, "has no effect in this version"),
+    ({"supervision": {"children": {"watcher": {"mailbox": 5}}}}, "has no effect in this version"),
     ({"channels": {"console": {"events": ["*", "job_faild"]}}}, "did you mean 'job_failed'?"),
     (
         {"channels": {"console": {}, "slack": {"enabled": False, "webhook_url": "${SLACK_X}"}}},

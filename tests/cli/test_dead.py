@@ -482,6 +482,15 @@ def test_whoever_is_at_a_terminal_is_asked(
     assert len(ids(CliRunner().invoke(cli, ["dead", "ls", "--json"]))) == left
 
 
+def test_a_change_of_the_file_says_nothing_else(ward: Ward, run: Callable[..., Any]) -> None:
+    """What the store logs is for services."""
+    ward.start()
+    ward.kill("e1")
+    ward.stop()
+    result = run("dead", "drop", "--all")
+    assert (result.returncode, result.stdout, result.stderr) == (0, "2 dead letters dropped\n", "")
+
+
 def test_yes_and_nothing_to_do_are_not_asked(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
     """Neither with `--yes`, nor where no letter would be changed."""
     ward.start()
