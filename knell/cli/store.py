@@ -101,18 +101,18 @@ def backup(*, config: str | None, as_json: bool, file: Path) -> None:
         click.echo(f"wrote {file} ({_size(size)})")
 
 
-def _days(name: str, what: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
+def _days(name: str, what: str, key: str) -> Callable[[Callable[..., None]], Callable[..., None]]:
     return click.option(
         f"--{name}-days",
         type=click.FloatRange(min=0),
         metavar="DAYS",
-        help=f"Forget {what} that ended longer ago than this; by default store.retention_days.",
+        help=f"Forget {what} that ended longer ago than this; by default store.{key}.",
     )
 
 
 @_common
-@_days("dead", "dead letters")
-@_days("done", "deliveries")
+@_days("dead", "dead letters", "dead_retention_days")
+@_days("done", "other deliveries", "retention_days")
 def prune(*, config: str | None, as_json: bool, done_days: float | None, dead_days: float | None) -> None:
     """Forget what ended long ago, and the events and ids nobody needs any more; what waits always stays.
 
@@ -121,7 +121,7 @@ def prune(*, config: str | None, as_json: bool, done_days: float | None, dead_da
     """
     settings = _settings(config)
     done = settings.retention_days if done_days is None else done_days
-    dead = settings.retention_days if dead_days is None else dead_days
+    dead = settings.dead_retention_days if dead_days is None else dead_days
     with closing(open_reader(settings.url)) as reader, _owned(reader, settings) as store:
         before = reader.stats()
         _forget(store, time.time(), done, dead, settings.dedup_days)

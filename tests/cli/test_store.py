@@ -130,9 +130,9 @@ def test_a_backup_can_take_the_place_of_the_file(path: Path, knell_store: Callab
 def test_pruning_keeps_what_waits(path: Path, knell_store: Callable[..., Result]) -> None:
     """What ended before the retention is forgotten, dead letters too; what is younger or waits stays."""
     assert path.exists()
-    result = knell_store("prune", "--dead-days", "60")
-    assert (result.stdout, result.stderr) == ("forgot 2 deliveries and 0 events\n", "")
     result = knell_store("prune")
+    assert (result.stdout, result.stderr) == ("forgot 2 deliveries and 0 events\n", "")
+    result = knell_store("prune", "--dead-days", "39")
     assert result.stdout == "forgot 2 deliveries and 2 events\n"
     assert json.loads(knell_store("prune", "--done-days", "0", "--json").stdout) == {
         "deliveries": 0,
@@ -147,9 +147,10 @@ def test_the_retention_is_the_configurations(
 ) -> None:
     """Unless the command says otherwise."""
     assert path.exists()
-    Path(folder, "config", "notifications.yaml").write_text("store: {retention_days: 50, dedup_days: 1}\n")
-    assert knell_store("prune").stdout == "forgot 0 deliveries and 0 events\n"
-    assert knell_store("prune", "--done-days", "39").stdout == "forgot 2 deliveries and 0 events\n"
+    config = Path(folder, "config", "notifications.yaml")
+    config.write_text("store: {retention_days: 50, dead_retention_days: 39, dedup_days: 1}\n")
+    assert knell_store("prune").stdout == "forgot 2 deliveries and 0 events\n"
+    assert knell_store("prune", "--done-days", "39").stdout == "forgot 2 deliveries and 2 events\n"
 
 
 @pytest.mark.parametrize("arguments", [["stats"], ["check"], ["prune"], ["backup", "copy.db"]])
