@@ -46,6 +46,10 @@ class Desk:
             metrics.pending.set(pending)
             metrics.dead.set(dead)
 
+    def show_all(self, counts: Mapping[str, tuple[int, int]]) -> None:
+        """Show it of every channel there is; what is not counted has none."""
+        self.show({**dict.fromkeys(self._telemetry.channels, (0, 0)), **counts})
+
     def _replay(self, order: Replay, now: float) -> Carried:
         found = self._store.replay(order.selection, order.by, now, REPLAY_INTERVAL)
         count = sum(found.values())

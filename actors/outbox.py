@@ -45,7 +45,7 @@ from .policy.channel import Deliver, Withdrawn
 from .receipt import Receipt
 from .room import LOOK, Room
 from .telemetry import Telemetry
-from .upkeep import Keeping, Upkeep
+from .upkeep import PAUSE, Keeping, Upkeep
 
 LONGEST_DELAY = 3600.0
 """Seconds: a stored due time further away than this after a restart comes from a clock that jumped."""
@@ -432,7 +432,7 @@ class Outbox(Behaviour):
             self._transact(self._expire)
             if self._upkeep.due(self._now()):
                 self._transact(self._prune)
-                again = 0.0
+                again = PAUSE
             elif self._untidy and not busy:
                 self._store.checkpoint()
                 self._untidy = False
@@ -443,7 +443,8 @@ class Outbox(Behaviour):
         self._wake_for("upkeep", again)
 
     def _prune(self) -> None:
-        self._upkeep.prune(self._now())
+        if self._upkeep.prune(self._now()):  # dead letters may be among what is gone
+            self._later(self._desk.show_all, self._store.counts())
 
     def _expire(self) -> None:
         ended = self._upkeep.expire(self._now())

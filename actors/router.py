@@ -125,7 +125,8 @@ class Router(Behaviour):
         suppressed = {channel: str(reason) for channel, reason in decision.suppressed.items()}
         # An id holds no blank, so a sender's key never meets another event's id.
         keys = (event.event_id, f"key {key}") if key else (event.event_id,)
-        similar = self._similar(event)
+        # What goes nowhere stands for nobody: a filtered warning must not swallow the failure after it.
+        similar = self._similar(event) if decision.routes else ""
         return Submission(sealed, decision.routes, keys, order_key(event), suppressed, similar, self._window)
 
     def _fall_back(self, fallback: Fallback) -> None:

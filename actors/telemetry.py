@@ -130,6 +130,11 @@ class Telemetry(Collector):
         self._restarts: Counts[str] = Counts()
         registry.register(self)
 
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that have series."""
+        return tuple(self._channels)
+
     def channel(self, name: str) -> ChannelMetrics:
         """Return the series of a channel; they exist from the first call on."""
         if name not in self._channels:

@@ -64,6 +64,7 @@ def keeping(config: NotificationConfig) -> Keeping:
     sections = config.channels.items()
     return Keeping(
         retention=config.store.retention_days * DAY,
+        dead_retention=config.store.dead_retention_days * DAY,
         dedup=config.store.dedup_days * DAY,
         expiry={n: s.expire_after_seconds for n, s in sections if s.expire_after_seconds is not None},
     )

@@ -17,6 +17,9 @@ REST = 5.0
 SLICE = 500
 """Deliveries that expire or are forgotten in one transaction: some milliseconds."""
 
+PAUSE = 0.02
+"""Seconds between two slices, for the messages that wait: a timer that is due comes before them."""
+
 FIRST_PRUNE = 60.0
 """Seconds from the start to the first pruning: a start has better things to do."""
 
@@ -30,11 +33,13 @@ class Keeping:
 
     Attributes:
         retention: finished deliveries and their events.
+        dead_retention: dead letters and their events.
         dedup: the ids and keys by which an event is known again.
         expiry: per channel, the age at which a delivery is worth nothing any more.
     """
 
     retention: float
+    dead_retention: float
     dedup: float
     expiry: Mapping[str, float] = field(default_factory=dict[str, float])
 
@@ -52,6 +57,7 @@ class Upkeep:
         self._store = store
         self._keeping = keeping
         self._prune_at = now + FIRST_PRUNE
+        self._forgot = False
 
     @property
     def interval(self) -> float:
@@ -78,9 +84,19 @@ class Upkeep:
         """Say whether it is time to forget something."""
         return now >= self._prune_at
 
-    def prune(self, now: float) -> None:
-        """Forget a slice of what is too old; when nothing is left to forget, it is not due for a while."""
-        before = now - self._keeping.retention
-        forgotten = self._store.prune(before, before, now - self._keeping.dedup, SLICE)
-        if not forgotten:
-            self._prune_at = now + PRUNE_EVERY
+    def prune(self, now: float) -> bool:
+        """Forget a slice of what is too old; when nothing is left to forget, it is not due for a while.
+
+        Returns:
+            whether this was the end of forgetting something.
+        """
+        keeping = self._keeping
+        forgotten = self._store.prune(
+            now - keeping.retention, now - keeping.dead_retention, now - keeping.dedup, SLICE
+        )
+        if forgotten:
+            self._forgot = True
+            return False
+        ended, self._forgot = self._forgot, False
+        self._prune_at = now + PRUNE_EVERY
+        return ended

@@ -264,6 +264,7 @@ class Store(Strict):
         default="sqlite:///.knell/knell.db", description="sqlite:///path or postgresql://user@host/database"
     )
     retention_days: float = Field(default=30, gt=0, description="how long finished deliveries are kept")
+    dead_retention_days: float = Field(default=90, gt=0, description="how long dead letters are kept")
     dedup_days: float = Field(default=7, gt=0, description="how long an event id counts as seen")
     min_free_mb: int = Field(
         default=128, ge=0, description="free disk space in MiB below which no event is taken; 0: never"

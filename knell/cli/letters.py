@@ -6,6 +6,7 @@ from datetime import datetime
 import click
 import msgspec
 
+from knell.cli.columns import aligned, widths
 from knell.cli.plain import brief, plain
 from knell.messages import DeliveryState
 from knell.store.moments import age
@@ -39,9 +40,9 @@ def table(records: Sequence[DeliveryRecord], now: datetime, width: int | None) -
         )
         for record in records
     ]
-    used = sum(_widths([_HEAD[:-1], *(row[:-1] for row in rows)])) + 2 * (len(_HEAD) - 1)
+    used = sum(widths([_HEAD[:-1], *(row[:-1] for row in rows)])) + 2 * (len(_HEAD) - 1)
     room = None if width is None else max(LEAST_TITLE, width - used)
-    yield from _aligned(_HEAD, [(*row[:-1], _cut(row[-1], room)) for row in rows])
+    yield from aligned(_HEAD, [(*row[:-1], _cut(row[-1], room)) for row in rows], _NUMBERS)
 
 
 def story(detail: DeliveryDetail, now: datetime) -> Iterator[str]:
@@ -52,7 +53,7 @@ def story(detail: DeliveryDetail, now: datetime) -> Iterator[str]:
         yield f"{name:<{width}}  {text}"
     yield ""
     if detail.attempts:
-        yield from _aligned(_STORY_HEAD, [_attempt(attempt) for attempt in detail.attempts])
+        yield from aligned(_STORY_HEAD, [_attempt(attempt) for attempt in detail.attempts], _NUMBERS)
     else:
         yield "it has not been tried yet"
     yield from _traceback(detail)
@@ -99,20 +100,6 @@ def _traceback(detail: DeliveryDetail) -> Iterator[str]:
         yield f"the crash of try {long[-1].number}:"
         for line in long[-1].error.strip().splitlines():
             yield f"  {plain(line)}"
-
-
-def _aligned(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> Iterator[str]:
-    widths = _widths([head, *rows])
-    for row in (head, *rows):
-        cells = [
-            f"{text:>{width}}" if name in _NUMBERS else f"{text:<{width}}"
-            for name, text, width in zip(head, row, widths, strict=True)
-        ]
-        yield "  ".join(cells).rstrip()
-
-
-def _widths(rows: Sequence[tuple[str, ...]]) -> list[int]:
-    return [max(map(len, column)) for column in zip(*rows, strict=True)]
 
 
 def _cut(text: str, room: int | None) -> str:

@@ -21,6 +21,7 @@ COMMANDS = {
     "run": "Run the service in the foreground.",
     "send": "Send one event.",
     "dead": "Show, replay or drop what could not be delivered.",
+    "store": "Look after the file that accepted events live in.",
     "tree": "Show the actors of a running service.",
     "check": "Find every mistake in a configuration.",
     "init": "Write a configuration to begin with.",

@@ -266,7 +266,7 @@ class Reader(Protocol):
         """Copy it to a new file, consistently, while its owner goes on.
 
         Raises:
-            StoreError: the file exists, or cannot be written.
+            StoreError: the file exists, or cannot be written, or what would be copied is damaged.
         """
         ...
 

@@ -155,7 +155,9 @@ class SqliteReader:
             try:
                 return examine(self._connection())
             except sqlite3.DatabaseError as error:
-                return [f"{self._path}: {error}"]
+                if not self._path.exists():
+                    raise self._failed(error) from error
+                return [str(error)]
 
     def backup(self, target: Path) -> None:
         """Copy it to a new file, consistently, while its owner goes on."""

@@ -302,11 +302,15 @@ def test_a_damaged_event_is_named(store: SqliteStore, path: Path, submit: Callab
 
 
 def test_damage_is_named_when_it_is_met(damaged: Path) -> None:
-    """A reader finds it too, and the check lists it."""
+    """A reader finds it too, the check lists it, and no backup is made of it."""
     reader = SqliteReader(str(damaged))
     with pytest.raises(StoreError, match="`knell store check` looks at all of it"):
         reader.status("e1")
     assert reader.check()
+    copy = damaged.with_name("copy.db")
+    with pytest.raises(StoreError, match="damaged"):
+        reader.backup(copy)
+    assert not copy.exists()
     reader.close()
 
 
