@@ -19,7 +19,7 @@ demo: .venv/runtime.stamp ## play the demo story, then stay on its live page (ON
 test: check unit ## everything that must pass: lint, types, layers, all tests
 
 test-slow: .venv/dev.stamp ## the suites that take minutes
-	$(BIN)/python -m pytest -m slow -p no:cacheprovider
+	$(BIN)/python -m pytest -m slow -p no:cacheprovider -n $(WORKERS)
 
 check: lint types layers ## lint, types and layers
 

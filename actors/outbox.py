@@ -438,8 +438,8 @@ class Outbox(Behaviour):
                 self._untidy = False
         except StoreError as error:
             log.error("outbox.upkeep_failed", error=str(error))
-        if again and not (self._untidy or self._upkeep.expires):  # an idle system does nothing at all
-            self._asleep, again = True, self._upkeep.until_prune(self._now())
+        if not (self._untidy or self._upkeep.expires or self._upkeep.due(self._now())):
+            self._asleep, again = True, self._upkeep.until_prune(self._now())  # idle: do nothing at all
         self._wake_for("upkeep", again)
 
     def _prune(self) -> None:
