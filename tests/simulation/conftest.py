@@ -7,6 +7,9 @@ import pytest
 SEEDS = 2000
 """Seeds of every run of the suite."""
 
+RARE = 8000
+"""Seeds in which a rare bug has to be found, by the slow tests."""
+
 CHUNKS = 4
 """Tests they are spread over, so that several workers share them."""
 
