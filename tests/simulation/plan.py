@@ -17,7 +17,7 @@ SCALES = (1.0, 1.0, 1.0, 10.0, 60.0)
 
 CONFIGURATIONS = 64
 
-OFTEN = 0.35
+OFTEN = 0.45
 """Share of the histories in which a kind of fault happens at all."""
 
 NEVER = 3e7
@@ -189,9 +189,9 @@ def _faults(dice: Random, config: NotificationConfig, end: float, hang: float) -
     for name, most in (
         ("crash_after_ack", 0.1),
         ("crash_in_commit", 0.02),
-        ("actor", 0.02),
-        ("commit_fails", 0.1),
-        ("store_fails", 0.01),
+        ("actor", 0.03),
+        ("commit_fails", 0.15),
+        ("store_fails", 0.03),
         ("slow", 0.2),
     ):
         if dice.random() < OFTEN:
