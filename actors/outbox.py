@@ -65,7 +65,7 @@ class Outbox(Behaviour):
         self._receipts: WeakValueDictionary[int, Receipt]
         self._receipts = ctx.keep.setdefault("receipts", WeakValueDictionary())
         self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
-        self._unwritten: list[Settled | AddRoutes | Diverted] = ctx.keep.setdefault("unwritten", [])
+        self._unwritten: list[Begin | Settled | AddRoutes | Diverted] = ctx.keep.setdefault("unwritten", [])
         self._diverted: set[str] = ctx.keep.setdefault("diverted", set())
         self._stirred: set[str] = set()
         self._after: list[Callable[[], None]] = []
@@ -170,12 +170,12 @@ class Outbox(Behaviour):
                 for submission, receipt in submissions:
                     self._refuse(submission, receipt, "store", "failed")
                 signal(reply_to, Confirmed(len(submissions)))
-            case Settled() | AddRoutes() | Diverted():  # has to be written, as soon as that works
+            case Begin() | Settled() | AddRoutes() | Diverted():
+                # As soon as that works. A `Begin` too: it may repeat one that was committed, so that only
+                # the store can say whether it is withdrawn.
                 self._unwritten.append(message)
             case Want(channel):
                 self._wants[channel] = message
-            case Begin(attempt, reply_to):
-                _tell(reply_to, Withdrawn(attempt))
             case _:
                 log.error("outbox.dropped", message_type=type(message).__name__)
 

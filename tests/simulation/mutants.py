@@ -137,10 +137,10 @@ FEARED = {
 """The bugs that everybody fears."""
 
 FOUND = {
-    "a request is lost when the commit fails": (2, Cast(outbox=ForgetsWhoAsked)),
-    "a request is dropped when it cannot be taken in": (554, Cast(outbox=DropsRequests)),
-    "a receipt is not told": (708, Cast(outbox=TellsUntilOneFails)),
-    "begun for nobody": (649, Cast(channel=KeepsWhatNobodyWants)),
-    "withdrawn on the wire": (385, Cast(channel=BelievesEveryWithdrawal)),
+    "a request is lost when the commit fails": (12, Cast(outbox=ForgetsWhoAsked)),
+    "a request is dropped when it cannot be taken in": (589, Cast(outbox=DropsRequests)),
+    "a receipt is not told": (1020, Cast(outbox=TellsUntilOneFails)),
+    "begun for nobody": (917, Cast(channel=KeepsWhatNobodyWants)),
+    "withdrawn on the wire": (116, Cast(channel=BelievesEveryWithdrawal)),
 }
 """Bugs that were in knell until the simulation found them, each with a seed that does."""

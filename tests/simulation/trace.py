@@ -61,8 +61,12 @@ class _Log:
     def __init__(self, note: Callable[..., None] | None) -> None:
         self._note = note
 
-    def __getattr__(self, level: str) -> Callable[..., None]:
-        return _drop if self._note is None else partial(self._note, "log", level)
+    def __getattr__(self, _level: str) -> Callable[..., None]:
+        return _drop if self._note is None else partial(self._line, self._note)
+
+    @staticmethod
+    def _line(note: Callable[..., None], event: str, **fields: Any) -> None:
+        note("log", event, *(f"{name}={value}" for name, value in fields.items()))
 
 
 def _drop(*_: Any, **__: Any) -> None:
