@@ -19,7 +19,7 @@ demo: .venv/runtime.stamp ## play the demo story, then stay on its live page (ON
 test: check unit ## everything that must pass: lint, types, layers, all tests
 
 test-slow: .venv/dev.stamp ## the suites that take minutes
-	$(BIN)/python -m pytest -m slow -p no:cacheprovider
+	$(BIN)/python -m pytest -m slow -p no:cacheprovider -n $(WORKERS)
 
 check: lint types layers ## lint, types and layers
 
@@ -46,6 +46,10 @@ coverage: .venv/dev.stamp ## the tests with branch coverage, and its report
 	$(BIN)/coverage run -m pytest -m "not slow"
 	$(BIN)/coverage combine
 	$(BIN)/coverage report --skip-covered
+
+bench: .venv/dev.stamp ## what supervision costs beside stock pykka, and the journal beside none; some minutes
+	$(BIN)/python benchmarks/supervision.py
+	$(BIN)/python benchmarks/outbox.py
 
 clean: ## remove everything that was made here
 	rm -rf .venv build dist .coverage .coverage.* .mypy_cache .ruff_cache .pytest_cache .hypothesis *.egg-info

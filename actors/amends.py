@@ -1,6 +1,7 @@
 """What follows from a dead letter: whoever waits for it is told, and no delivery hangs in the air."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from traceback import format_exception
 from typing import Any
 
@@ -59,8 +60,9 @@ class Amends:
 
     def _settle(self, attempt: Attempt, verdict: Verdict) -> None:
         outbox = self._outbox()
-        if outbox is not None and outbox.is_alive():
-            outbox.tell(Settled(tuple(Settlement(delivery, verdict) for delivery in attempt.deliveries)))
+        if outbox is not None:
+            with suppress(pykka.ActorDeadError):  # it settles what is left in doubt at its next start
+                outbox.tell(Settled(tuple(Settlement(delivery, verdict) for delivery in attempt.deliveries)))
 
 
 def _known(done: IoDone) -> Verdict:

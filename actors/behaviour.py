@@ -68,10 +68,12 @@ class Behaviour:
     Class attributes:
         most: how many waiting messages `on_batch` takes at once; 1 = `on_receive` only.
         finishes: whether it handles what waits in its mailbox before it stops for good.
+        supervises: whether it has children, so that it may take as long as they do.
     """
 
     most: ClassVar[int] = 1
     finishes: ClassVar[bool] = False
+    supervises: ClassVar[bool] = False
 
     def __init__(self, ctx: "Context") -> None:
         self.ctx = ctx

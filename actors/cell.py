@@ -22,16 +22,15 @@ from typing import Any
 
 import pykka
 
-from knell.errors import SystemStopped
-
 from .behaviour import IoDone, Signal, Terminated
 from .host import Host
 from .incarnation import Incarnation
 from .io import IoFunction
 from .letters import DeadLetter
+from .lifetime import ForkedError
 from .mailbox import Hand, Mailbox
 from .orders import ChildEnded, Ended, Halt, Launch, Resume
-from .policy.restart import Child
+from .policy.restart import Child, Exit
 from .seam import Envelope, StopRequest
 from .spec import Spec
 
@@ -51,7 +50,7 @@ class Cell(pykka.ThreadingActor):
         pending: I/O under way, by its name, with the epoch that started it.
         handled: messages handled so far.
         up: whether an incarnation serves messages.
-        cause: what it crashed with last.
+        cause: what it crashed with last, or that it hung.
         record: what its supervisor's policy knows of it: status and restarts.
         threadless: whether it needs a new thread to start: never started, closed, or fenced.
     """
@@ -83,6 +82,13 @@ class Cell(pykka.ThreadingActor):
         """The cell at the top of the tree."""
         return self.parent.root if self.parent else self
 
+    @property
+    def busy(self) -> float | None:
+        """Age of the message in hand, in seconds; None when it is idle. For those who look on."""
+        if self.mailbox.hand is None:
+            return None
+        return max(0.0, self.host.clock.now() - self.mailbox.since)
+
     # The seams of pykka
 
     def _create_actor_inbox(self) -> Mailbox:  # type: ignore[override]  # static upstream, called on self
@@ -113,32 +119,44 @@ class Cell(pykka.ThreadingActor):
 
     def _report(self, ended: Ended, epoch: int) -> None:
         launch, self._launch = self._launch, None
+        if self.parent is None:
+            self.close("crashed" if ended.how is Exit.CRASH else "stopped")
         if launch is not None:
             launch.failed = ended
             launch.done.set()
         elif self.parent is not None:
             self.parent.mailbox.put_system(Envelope(ChildEnded(self, epoch, ended)))
-        elif not self.closed.is_set():
-            self.close("crashed")
 
     def _await_verdict(self, epoch: int) -> int | None:
         """Wait on the system lane alone, users stay where they are; return the next epoch, None to leave."""
+        outcomes: Hand = []
         while not self.closed.is_set() and epoch == self.mailbox.epoch:
             envelope = self.mailbox.take_system(None)
             if envelope is None:
                 continue
             match envelope.message:
                 case Resume():
+                    self._put_back(outcomes)
                     return self.mailbox.next_epoch()
+                case Halt() as halt if halt.done.is_set():
+                    continue  # carried out by giving up the thread that was to obey it
                 case Halt() as halt:
+                    self._put_back(outcomes)
                     self.obey(halt)
+                    if halt.final:  # never look again: it may be open once more by now, for another thread
+                        break
                 case StopRequest():  # it is down already
                     self.answer([envelope], None)
                 case IoDone():
-                    self.mailbox.park(envelope)
+                    outcomes.append(envelope)
                 case _:
                     continue  # timers and reports to a behaviour that is gone
         return None
+
+    def _put_back(self, outcomes: Hand) -> None:
+        """Leave outcomes that came while it was down to the next incarnation, or to those who bury them."""
+        while outcomes:
+            self.mailbox.put_system(outcomes.pop(0))
 
     def obey(self, halt: Halt) -> None:
         """Be down, or closed, as ordered."""
@@ -164,14 +182,18 @@ class Cell(pykka.ThreadingActor):
 
         A thread cannot be killed. It may end its call one day; nothing it does then counts.
         """
-        tries, thread = self.mailbox.tries, self.thread
-        if hand is None or not self.mailbox.fence(hand):
+        if hand is None:
             return False
-        self.up, self.threadless, self._launch = False, True, None
-        self.keep = {key: _detached(value) for key, value in self.keep.items()}
+        # Before the fence: what the thread writes after it must not be in the copy.
+        keep = {key: _detached(value) for key, value in list(self.keep.items())}
+        tries, thread = self.mailbox.tries, self.thread
+        if not self.mailbox.fence(hand):
+            return False
+        self.up, self.threadless, self._launch, self.keep = False, True, None, keep
         if thread is not None:
             self.host.zombies.add(thread)
-        self.settle(hand, tries, reason, TimeoutError(f"{self.spec.id} {reason}: outcome unknown"))
+        self.cause = TimeoutError(f"{self.spec.id} {reason}: outcome unknown")
+        self.settle(hand, tries, reason, self.cause)
         return True
 
     def close(self, reason: str) -> None:
@@ -254,6 +276,8 @@ class Cell(pykka.ThreadingActor):
         elif type(message) is StopRequest:
             self.answer([envelope], None)
         elif _matters(message):
+            if type(message) is IoDone and self.pending.get(message.op) == message.epoch:
+                self.pending.pop(message.op, None)
             refused = pykka.ActorDeadError(f"{self.spec.id}: {reason}")
             self.answer([envelope], error or refused)
             self.host.letters.take(DeadLetter(self.path or self.spec.id, message, reason, error))
@@ -273,7 +297,7 @@ class Cell(pykka.ThreadingActor):
 def _detached(value: Any) -> Any:
     """Copy what a given-up incarnation may still write to, as deeply as it can be copied."""
     for copied in (copy.deepcopy, copy.copy):  # addresses and locks stay shared, their holders do not
-        with suppress(TypeError):
+        with suppress(Exception):  # it may be anything, and its thread may be writing to it
             return copied(value)
     return value
 
@@ -283,17 +307,11 @@ def _matters(message: object) -> bool:
     return not isinstance(message, Signal) or type(message) is IoDone
 
 
-class ForkedError(SystemStopped, pykka.ActorDeadError):
-    """This process is a fork of the one that runs the system: its actors have no threads here."""
-
-
 class _Forked(threading.Event):
     """Stands for `actor_stopped` in a forked child: pykka asks it before every tell and ask."""
 
     def is_set(self) -> bool:
-        raise ForkedError(
-            "this process was forked from the one that runs knell: start a system of its own here"
-        )
+        raise ForkedError
 
 
 _cells: "weakref.WeakValueDictionary[str, Cell]" = weakref.WeakValueDictionary()
@@ -302,7 +320,8 @@ _cells: "weakref.WeakValueDictionary[str, Cell]" = weakref.WeakValueDictionary()
 def _after_fork() -> None:
     """Refuse everything in a forked child at once, where it would otherwise wait for ever."""
     for cell in list(_cells.values()):
-        cell.mailbox.closed = "forked"
+        cell.up = False
+        cell.mailbox.forked()
         cell.actor_stopped = cell.actor_ref.actor_stopped = _Forked()
 
 

@@ -1,5 +1,6 @@
 """The cells of one supervisor: starting them, waiting until they are up, stopping them in time."""
 
+from collections import deque
 from collections.abc import Iterable
 
 import pykka
@@ -12,8 +13,14 @@ from .policy.restart import Child, Exit
 from .seam import Envelope
 from .spec import BRUTAL, Spec
 
+PROMPT = 0.005
+"""Seconds a start may take before it is told what led to it; most starts take a hundredth of that."""
+
 LAST_LOOK = 0.005
 """Seconds between attempts to fence a child that is past its deadline but between two turns."""
+
+LONGEST_LOOK = 60.0
+"""Seconds between two looks at a child that may take as long as it wants."""
 
 
 class Children:
@@ -27,6 +34,21 @@ class Children:
         self._parent = parent
         self._host = parent.host
         self.cells = parent.children
+        self._notes: deque[tuple[str, str, BaseException | None]] = deque()
+
+    def note(self, kind: str, cell: Cell, error: BaseException | None = None) -> None:
+        """Put down what happened to a child, to be told later: a traceback takes longer than a restart."""
+        self._notes.append((kind, cell.path, error))
+
+    def tell(self) -> None:
+        """Log what was put down, and tell the observers, in its order."""
+        while self._notes:
+            kind, path, error = self._notes.popleft()
+            if error is None:
+                log.info(f"actor.{kind}", actor=path)
+            else:
+                log.error(f"actor.{kind}", actor=path, exc_info=error)
+            self._host.tell(ActorEvent(kind, path, repr(error) if error else ""))
 
     def launch(self, spec: Spec, record: Child) -> Ended | None:
         """Start a child and wait until it is up; return how it failed if it did.
@@ -41,15 +63,21 @@ class Children:
         cell.spec, cell.record, cell.mailbox.maxsize = spec, record, spec.mailbox
         if failed := self._await_launch(cell, cell.begin()):
             return failed
-        log.info(f"actor.{kind}", actor=cell.path)
-        self._host.tell(ActorEvent(kind, cell.path))
+        self.note(kind, cell)
+        self.tell()
         return None
 
     def _await_launch(self, cell: Cell, launch: Launch) -> Ended | None:
-        limit = cell.spec.start_timeout
-        up = launch.done.wait(limit)
+        limit = cell.spec.start_seconds
+        up = launch.done.wait(PROMPT if limit is None else min(PROMPT, limit))
+        if not up:
+            self.tell()
+            up = launch.done.wait(None if limit is None else max(0.0, limit - PROMPT))
         while not up:
-            if cell.fence(cell.mailbox.hand, "hung"):
+            hand = cell.mailbox.hand
+            if launch.done.wait(0):  # at the last moment: the turn in hand may be a user's already
+                break
+            if cell.fence(hand, "hung"):
                 return Ended(Exit.CRASH, TimeoutError(f"on_start took more than {limit:g} s"))
             up = launch.done.wait(LAST_LOOK)
         return launch.failed
@@ -62,6 +90,8 @@ class Children:
         orders: list[tuple[Cell, Halt]] = []
         for id_ in ids:
             cell = self.cells[id_]
+            if cell.closed.is_set():
+                continue
             orders.append((cell, self._order(cell, final=final)))
             if not together:
                 self._await_halt(*orders.pop())
@@ -91,17 +121,27 @@ class Children:
         return halt
 
     def _await_halt(self, cell: Cell, halt: Halt) -> None:
+        self.tell()
         was_up = cell.up
-        seconds = None if halt.until is None else max(0.0, halt.until - self._host.clock.now())
-        done = halt.done.wait(seconds)
-        while not done:
-            if cell.fence(cell.mailbox.hand, "hung"):
+        while not halt.done.wait(self._patience(cell, halt)):
+            hand = cell.mailbox.hand
+            if self._patience(cell, halt) <= LAST_LOOK and cell.fence(hand, "hung"):
                 log.warning("actor.abandoned", actor=cell.path, after_seconds=cell.spec.seconds)
                 self._finish(cell, halt)
-            done = halt.done.wait(LAST_LOOK)
         if was_up or halt.final:
-            log.info("actor.stopped", actor=cell.path)
-            self._host.tell(ActorEvent("stopped", cell.path))
+            self.note("stopped", cell)
+            self.tell()
+        if halt.final:  # of a supervisor that was down itself: its children wait for it to come back
+            left = [id_ for id_, child in cell.children.items() if not child.closed.is_set()]
+            Children(cell).halt(reversed(left), final=True)
+
+    def _patience(self, cell: Cell, halt: Halt) -> float:
+        """Return the seconds a stopping child may still take: to its deadline, or until its turn hangs."""
+        now, hand, limit = self._host.clock.now(), cell.mailbox.hand, cell.spec.hang_after
+        ends = LONGEST_LOOK if halt.until is None else halt.until - now
+        if limit is not None:
+            ends = min(ends, limit if hand is None else cell.mailbox.since + limit - now)
+        return min(max(ends, LAST_LOOK), LONGEST_LOOK)
 
     @staticmethod
     def _finish(cell: Cell, halt: Halt) -> None:

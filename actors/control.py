@@ -5,6 +5,7 @@ from typing import Any, cast
 
 import pykka
 
+from .policy.restart import Intensity, Strategy
 from .spec import Spec
 from .supervisor import ChildInfo, Request
 
@@ -28,11 +29,11 @@ class Control:
         self._timeout = timeout
 
     def start_child(self, spec: Spec) -> pykka.ActorRef[Any]:
-        """Add a child and start it."""
+        """Add a child and start it; one that does not start is not added."""
         return cast("pykka.ActorRef[Any]", self._ask("start_child", spec))
 
     def terminate_child(self, id_: str) -> None:
-        """Stop a child and keep its spec."""
+        """Stop a child and keep its spec, unless it is temporary."""
         self._ask("terminate_child", id_)
 
     def restart_child(self, id_: str) -> pykka.ActorRef[Any]:
@@ -43,9 +44,18 @@ class Control:
         """Forget the spec of a child that does not run."""
         self._ask("delete_child", id_)
 
-    def apply(self, specs: Sequence[Spec]) -> None:
-        """Make these the children: stop what is gone, replace what changed, start what is new."""
-        self._ask("apply", tuple(specs))
+    def apply(
+        self,
+        specs: Sequence[Spec],
+        *,
+        strategy: Strategy | None = None,
+        intensity: Intensity | None = None,
+    ) -> None:
+        """Make these the children: stop what is gone, replace what changed, start what is new.
+
+        `strategy` and `intensity` take the place of the supervisor's own, until it is restarted itself.
+        """
+        self._ask("apply", tuple(specs), strategy, intensity)
 
     def which_children(self) -> list[ChildInfo]:
         """Return the children in start order."""

@@ -35,7 +35,7 @@ class Host:
 
     def living_zombies(self) -> int:
         """Return how many given-up threads have not ended yet."""
-        for thread in [thread for thread in self.zombies if not thread.is_alive()]:
+        for thread in [thread for thread in tuple(self.zombies) if not thread.is_alive()]:
             self.zombies.discard(thread)
         return len(self.zombies)
 

@@ -49,9 +49,10 @@ class Incarnation:
         self._epoch = epoch
         self._context = Context(cell, epoch, cell.host.clock)
         self._behaviour: Behaviour | None = None
+        self._stops: Hand = []  # who asked it to stop: in hand to the end, so that a fence answers them too
 
     def run(self) -> Ended | Halt | None:
-        """Live until something ends it; None when it was fenced and has nothing more to say."""
+        """Live until something ends it; None when it was fenced or closed and has nothing more to say."""
         self._mailbox.begin([], self._now())
         try:
             behaviour = self._cell.spec.behaviour(self._context, **self._cell.spec.args)
@@ -70,14 +71,15 @@ class Incarnation:
         while True:
             envelope = self._next()
             message: object = envelope.message
-            if isinstance(message, Halt):
-                if message.done.is_set():
-                    continue  # to the one before, who hung and was given up
-                return self._halted(behaviour, message)
-            if isinstance(message, StopRequest):
-                return self._asked_to_stop(behaviour, envelope)
             hand = [envelope]
-            if behaviour.most > 1 and not isinstance(message, Signal):
+            if isinstance(message, Signal):
+                if isinstance(message, Halt):
+                    if message.done.is_set():  # carried out by giving up the thread that was to obey it
+                        continue
+                    return self._halted(behaviour, message)
+            elif isinstance(message, StopRequest):
+                return self._asked_to_stop(behaviour, envelope)
+            elif behaviour.most > 1:
                 hand += self._mailbox.take_more(behaviour.most - 1)
             self._mailbox.begin(hand, self._now())
             replies = self._turn(behaviour, hand)
@@ -133,9 +135,9 @@ class Incarnation:
             return None
         self._cell.up = False
         if isinstance(error, HandledError):
-            hand, error = [], error.cause
+            hand, error = self._handled(hand, error), error.cause
         if isinstance(error, Shutdown):
-            self._cell.answer(hand, pykka.ActorDeadError(f"{self._cell.spec.id} stopped"))
+            self._shut_down(hand, tries)
             self._hook("on_stop")
             ended = Ended(Exit.SHUTDOWN)
         else:
@@ -144,6 +146,21 @@ class Incarnation:
             self._hook("on_failure", error)
             ended = Ended(Exit.CRASH, error)
         return None if self._fenced else ended
+
+    def _handled(self, hand: Hand, error: HandledError) -> Hand:
+        """Count messages that were dealt with before the crash; nothing is left to settle."""
+        self._cell.answer(hand, error.cause)
+        self._done(hand, [])
+        return []
+
+    def _shut_down(self, hand: Hand, tries: int) -> None:
+        """Settle what was in hand at an orderly end: of several messages, nobody knows which one ended it."""
+        stopped = pykka.ActorDeadError(f"{self._cell.spec.id} stopped")
+        if len(hand) > 1:
+            self._cell.settle(hand, tries, "stopped", stopped)
+        else:
+            self._cell.answer(hand, stopped)
+            self._done(hand, [])
 
     def _halted(self, behaviour: Behaviour, halt: Halt) -> Halt | None:
         """Stop on the supervisor's order."""
@@ -155,10 +172,12 @@ class Incarnation:
         if self._fenced:
             return None
         self._cell.obey(halt)
-        return halt
+        self._cell.answer(self._stops, None)
+        return None if halt.final else halt
 
     def _asked_to_stop(self, behaviour: Behaviour, envelope: Envelope[Any]) -> Ended | None:
         """Stop because somebody called `ref.stop()`; the parent of a permanent child restarts it."""
+        self._stops.append(envelope)
         seconds = self._cell.spec.seconds
         self._context.leaving = self._cell.parent is None
         self._wind_down(behaviour, None if seconds is None else self._now() + seconds)
@@ -166,7 +185,7 @@ class Incarnation:
             return None
         if self._cell.parent is None:
             self._cell.close("stopped")
-        self._cell.answer([envelope], None)
+        self._cell.answer(self._stops, None)
         return Ended(Exit.NORMAL)
 
     def _finish(self, behaviour: Behaviour, until: float | None) -> None:
@@ -183,6 +202,7 @@ class Incarnation:
         self._cell.up = False
         self._hook("on_drain")
         deadline = None if until is None else self._now() + (until - self._now()) * IO_SHARE
+        orders: Hand = []
         while self._cell.pending and not self._fenced:
             timeout = None if deadline is None else deadline - self._now()
             envelope = self._mailbox.take_system(timeout) if timeout is None or timeout > 0 else None
@@ -190,19 +210,30 @@ class Incarnation:
                 break
             if type(envelope.message) is IoDone:
                 self._last_turn(behaviour, [envelope])
+            elif type(envelope.message) is StopRequest:
+                self._stops.append(envelope)
+            elif type(envelope.message) is Halt:
+                orders.append(envelope)
             else:
                 self._mailbox.park(envelope)
+        for order in orders:  # it came while the actor stopped by itself: obeyed when it is down
+            self._mailbox.put_system(order)
         self._hook("on_stop")
 
     def _last_turn(self, behaviour: Behaviour, hand: Hand) -> None:
         """Handle messages when the end is decided: a crash in it changes nothing more."""
-        self._mailbox.begin(hand, self._now())
+        tries = self._mailbox.tries
+        self._mailbox.begin([*hand, *self._stops], self._now())
         try:
             replies = self._turn(behaviour, hand)
         except BaseException as error:  # noqa: BLE001 - the incarnation is over already
             log.error("actor.crashed_stopping", actor=self._cell.path, exc_info=error)
-            if self._mailbox.end(self._epoch):
-                self._cell.settle(hand, self._mailbox.tries, "crashed", error)
+            if not self._mailbox.end(self._epoch):
+                return
+            if isinstance(error, HandledError):
+                self._handled(hand, error)
+            else:
+                self._cell.settle(hand, tries, "crashed", error)
         else:
             if self._mailbox.end(self._epoch):
                 self._done(hand, replies)
@@ -211,7 +242,7 @@ class Incarnation:
         """Run one hook as a turn of its own, so that it can be fenced; a crash in it changes nothing more."""
         if self._behaviour is None or self._fenced:
             return
-        self._mailbox.begin([], self._now())
+        self._mailbox.begin([*self._stops], self._now())
         try:
             getattr(self._behaviour, name)(*args)
         except BaseException as error:  # noqa: BLE001 - the incarnation is over already

@@ -34,6 +34,11 @@ class IoLoop:
         return self._loop
 
     @property
+    def inside(self) -> bool:
+        """Whether the caller is on the loop's thread."""
+        return threading.current_thread() is self._thread
+
+    @property
     def alive(self) -> bool:
         """Whether it still takes work."""
         return not self._loop.is_closed()

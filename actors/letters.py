@@ -5,12 +5,14 @@ something else: that one is in the store.
 """
 
 import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from knell.log import log
+
+REASONS = ("mailbox_full", "crashed", "hung", "stopped", "forked")
+"""Why a message dies: a closed set, and a metric's label."""
 
 LOG_EVERY = 1.0
 """Seconds between log lines for the same actor and reason; the counters are exact all the same."""
@@ -23,7 +25,7 @@ class DeadLetter:
     Attributes:
         actor: whom it was for.
         message: the message itself.
-        reason: mailbox_full, crashed, hung, stopped, terminated, forked.
+        reason: one of `REASONS`.
         error: the exception it crashed its actor with.
     """
 
@@ -43,8 +45,10 @@ class DeadLetters:
     def __init__(self, now: Callable[[], float]) -> None:
         self.hand_back: HandBack | None = None
         self._now = now
-        self._lock = threading.Lock()
-        self._counts: Counter[tuple[str, str]] = Counter()
+        # A sender may be a `__del__` or a signal handler, in the middle of this very code on the same thread:
+        # so the lock is reentrant, and a count is a box that is added to in one step.
+        self._lock = threading.RLock()
+        self._counts: dict[tuple[str, str], list[int]] = {}
         self._logged: dict[tuple[str, str], tuple[float, int]] = {}
 
     def take(self, letter: DeadLetter) -> None:
@@ -52,8 +56,9 @@ class DeadLetters:
         key = (letter.actor, letter.reason)
         now = self._now()
         with self._lock:
-            self._counts[key] += 1
-            total = self._counts[key]
+            count = self._counts.setdefault(key, [0])
+            count[0] += 1
+            total = count[0]
             at, before = self._logged.get(key, (now - LOG_EVERY, 0))
             if report := now - at >= LOG_EVERY:
                 self._logged[key] = (now, total)
@@ -68,15 +73,19 @@ class DeadLetters:
                 error=repr(letter.error) if letter.error else None,
             )
         if self.hand_back is not None:
-            self.hand_back(letter)
+            try:
+                self.hand_back(letter)
+            except Exception:  # noqa: BLE001 - whatever it is
+                # It would crash whoever buries: a sender, or a supervisor.
+                log.exception("actor.hand_back_failed", actor=letter.actor, reason=letter.reason)
 
     def counts(self) -> dict[tuple[str, str], int]:
         """Return how many letters died, by actor and reason."""
         with self._lock:
-            return dict(self._counts)
+            return {key: count for key, (count,) in self._counts.items()}
 
     @property
     def total(self) -> int:
         """How many letters died."""
         with self._lock:
-            return self._counts.total()
+            return sum(count for (count,) in self._counts.values())

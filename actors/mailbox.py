@@ -8,9 +8,11 @@ turn takes the messages in its hand and bumps the epoch; the old thread finds ou
 leaves. A thread that waits in `take` is never fenced, so a fenced thread never takes again.
 """
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from queue import Empty, SimpleQueue
 from typing import Any
 
@@ -22,6 +24,8 @@ WAKE: Envelope[Any] = Envelope(None)
 DeadSink = Callable[[Envelope[Any], str], None]
 """Takes a message that will not be handled, and the reason."""
 
+NEW_PLACES = 64
+"""How many places are made at once, when a mailbox is fuller than it ever was."""
 
 Hand = list[Envelope[Any]]
 """The messages of the turn in progress. A new list each turn: its identity names the turn."""
@@ -44,7 +48,6 @@ class Mailbox:
     """
 
     def __init__(self, maxsize: int | None, dead: DeadSink) -> None:
-        self.maxsize = maxsize
         self.dead = dead
         self.closed: str | None = None
         self.refusing: str | None = None
@@ -55,10 +58,10 @@ class Mailbox:
         self._users: SimpleQueue[Envelope[Any]] = SimpleQueue()
         self._system: SimpleQueue[Envelope[Any]] = SimpleQueue()
         self._again: deque[tuple[Envelope[Any], int]] = deque()
-        self._gate = threading.RLock()
         self._own = threading.RLock()
-        self._admitted = 0
-        self._taken = 0
+        self._places = 0
+        self._free: list[None] = []
+        self.maxsize = maxsize
 
     # Senders, any thread
 
@@ -70,19 +73,26 @@ class Mailbox:
         if self.refusing is not None:
             self.dead(envelope, self.refusing)
             return
-        if self.maxsize is None:
-            self._users.put(envelope)
-        else:
-            # Only senders share this lock; `_taken` lags behind, so the bound may refuse early, never late.
-            with self._gate:
-                full = self._admitted - self._taken >= self.maxsize
-                if not full:
-                    self._admitted += 1
-                    self._users.put(envelope)
-            if full:
+        try:
+            self._free.pop()  # atomic: senders need no lock to share the places (docs/decisions/0006)
+        except IndexError:
+            if not self._make_places():
                 self.dead(envelope, "mailbox_full")
+                return
+        self._users.put(envelope)
         if self.closed is not None:  # closed between pykka's is_alive and our put
             self.drain(self.closed)
+
+    def _make_places(self) -> bool:
+        """Make a place for one message, and some more to have; False when there are as many as may be."""
+        with self._own:
+            for more in range(NEW_PLACES):
+                if self._places >= self._bound:
+                    return more > 0
+                self._places += 1
+                if more:
+                    self._free.append(None)
+            return True
 
     def put_system(self, envelope: Envelope[Any]) -> None:
         """Take a message for the system lane."""
@@ -110,12 +120,16 @@ class Mailbox:
             except Empty:
                 return None
             if envelope is not WAKE:
-                self._taken += 1
+                self._leave_place()
                 return envelope
 
     def take_more(self, most: int) -> Hand:
-        """Take up to `most` user messages that wait already, unless something more urgent does."""
-        return [] if self._again or not self._system.empty() else self._take_users(most)
+        """Take up to `most` user messages that wait already, unless something more urgent does.
+
+        None beside a message that was blamed for a crash: they would share the blame.
+        """
+        urgent = self.tries or self._again or not self._system.empty()
+        return [] if urgent else self._take_users(most)
 
     def take_waiting(self, most: int) -> Hand:
         """Take what waits for the users' turn, without waiting and past the system lane."""
@@ -133,12 +147,19 @@ class Mailbox:
             except Empty:
                 break
             if envelope is not WAKE:
-                self._taken += 1
+                self._leave_place()
                 taken.append(envelope)
         return taken
 
+    def _leave_place(self) -> None:
+        """Give back the place of a message that was taken; it goes where the bound was lowered."""
+        self._free.append(None)
+        if self._places > self._bound:
+            self._drop_places()
+
     def take_system(self, timeout: float | None) -> Envelope[Any] | None:
-        """Wait for the next system message, leaving the users where they are."""
+        """Wait for the next system message, leaving the users where they are. Sets `tries`."""
+        self.tries = 0
         try:
             return self._system.get(timeout=timeout)
         except Empty:
@@ -159,11 +180,14 @@ class Mailbox:
 
     def end(self, epoch: int) -> bool:
         """Note that the turn ended. False: fenced meanwhile; drop its reply and its state."""
-        with self._own:
+        self._own.acquire()  # `with` takes twice as long, and this is done for every message
+        try:
             if epoch != self.epoch:
                 return False
             self.hand = None
             return True
+        finally:
+            self._own.release()
 
     def next_epoch(self) -> int:
         """Begin a new incarnation on the owner's thread."""
@@ -182,6 +206,25 @@ class Mailbox:
             self.hand = None
             return True
 
+    @property
+    def maxsize(self) -> int | None:
+        """The bound; it may be changed. What waits stays, and counts whatever the bound was when it came."""
+        return self._maxsize
+
+    @maxsize.setter
+    def maxsize(self, maxsize: int | None) -> None:
+        self._maxsize = maxsize
+        self._bound = math.inf if maxsize is None else maxsize
+        if self._places > self._bound:
+            self._drop_places()
+
+    def _drop_places(self) -> None:
+        """Take away free places until there are no more than there may be."""
+        with self._own, suppress(IndexError):  # none is free just now: the next message taken leaves one
+            while self._places > self._bound:
+                self._free.pop()
+                self._places -= 1
+
     def close(self, reason: str) -> None:
         """Refuse everything from now on; what waits becomes dead letters."""
         self.closed = reason
@@ -189,32 +232,38 @@ class Mailbox:
 
     def reopen(self) -> None:
         """Take messages again."""
-        self.closed = self.refusing = None
+        with self._own:
+            self.closed = self.refusing = None
+
+    def forked(self) -> None:
+        """Refuse everything: this process is a fork, and no thread is left that could give back the lock."""
+        self._own = threading.RLock()
+        self.closed = "forked"
 
     def drain(self, reason: str) -> None:
         """Turn everything that waits into dead letters; any thread, also several at once."""
-        while self._again:
-            try:
-                envelope, _ = self._again.popleft()
-            except IndexError:
-                break
+        while (envelope := self._left_over()) is not None:
             self.dead(envelope, reason)
-        for lane in (self._system, self._users):
-            while True:
-                try:
-                    envelope = lane.get_nowait()
-                except Empty:
-                    break
-                if envelope is not WAKE:
-                    self._taken += lane is self._users
-                    self.dead(envelope, reason)
+
+    def _left_over(self) -> Envelope[Any] | None:
+        """Take what nobody will take; nothing once it is open again: that is the next owner's."""
+        with self._own:
+            if self.closed is None:
+                return None
+            if self._again:
+                return self._again.popleft()[0]
+            for lane in (self._system, self._users):
+                with suppress(Empty):
+                    while (envelope := lane.get_nowait()) is WAKE:
+                        continue
+                    if lane is self._users:
+                        self._leave_place()
+                    return envelope
+            return None
 
     # Anyone
 
     @property
     def depth(self) -> int:
         """User messages that wait, roughly: other threads go on."""
-        again = len(self._again)
-        if self.maxsize is not None:
-            return max(0, self._admitted - self._taken) + again
-        return self._users.qsize() + again
+        return max(0, self._places - len(self._free)) + len(self._again)

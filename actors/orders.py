@@ -50,11 +50,32 @@ class Halt(Signal):
     done: threading.Event = field(default_factory=threading.Event)
 
 
+class Latch:
+    """Shut until it is set, once; like an `Event`, whose making and waiting are a tenth of a restart."""
+
+    __slots__ = ("_lock",)
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def set(self) -> None:
+        """Let everybody through."""
+        self._lock.release()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Wait until it is set; False when that took longer than `timeout` seconds."""
+        if not self._lock.acquire(timeout=-1 if timeout is None else timeout):
+            return False
+        self._lock.release()
+        return True
+
+
 @dataclass(slots=True, eq=False)
 class Launch:
     """A start somebody waits for. `done` is set when it is up or has failed; `failed` tells which."""
 
-    done: threading.Event = field(default_factory=threading.Event)
+    done: Latch = field(default_factory=Latch)
     failed: Ended | None = None
 
 

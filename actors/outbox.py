@@ -6,6 +6,7 @@ is answered before the commit. A crash loses nothing: what it had in hand is han
 every step is safe to repeat.
 """
 
+from collections import Counter
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -15,20 +16,36 @@ from weakref import WeakValueDictionary
 import pykka
 
 from knell.deliveries import Again, Done, Settlement
-from knell.errors import StoreError
+from knell.errors import StoreError, StoreFull
 from knell.events import NotificationEvent
 from knell.log import log
-from knell.messages import DeliveryResult, Reason
+from knell.messages import DeliveryResult, DeliveryState, Reason
 from knell.store import open_store
 from knell.store.contract import Accepted, Conflict, State, Store, Submission
 from knell.store.contract import Settled as Stands
 
 from .behaviour import Behaviour, Signal, Timer
 from .context import Context, signal
-from .mail import AddRoutes, Append, Begin, Begun, Confirmed, Diverted, Fallback, Ref, Settled, Want
+from .desk import Desk
+from .mail import (
+    AddRoutes,
+    Append,
+    Begin,
+    Begun,
+    Cancel,
+    Confirmed,
+    Diverted,
+    Fallback,
+    Ref,
+    Replay,
+    Settled,
+    Want,
+)
 from .policy.channel import Deliver, Withdrawn
 from .receipt import Receipt
+from .room import LOOK, Room
 from .telemetry import Telemetry
+from .upkeep import PAUSE, Keeping, Upkeep
 
 LONGEST_DELAY = 3600.0
 """Seconds: a stored due time further away than this after a restart comes from a clock that jumped."""
@@ -56,17 +73,25 @@ class Outbox(Behaviour):
         *,
         url: str,
         telemetry: Telemetry,
-        find: Callable[[str], Store] = open_store,
+        room: Room,
+        min_free_mb: int,
+        keeping: Keeping,
+        find: Callable[[str, float], Store] = open_store,
     ) -> None:
         super().__init__(ctx)
-        self._store = find(url)
+        self._store = find(url, keeping.dedup)
         self._telemetry = telemetry
-        self._anchor = ctx.clock.wall() - ctx.clock.now()
+        self._room, self._url, self._min_free_mb = room, url, min_free_mb
+        self._anchor: float = ctx.keep.setdefault("anchor", ctx.clock.wall() - ctx.clock.now())
         self._receipts: WeakValueDictionary[int, Receipt]
         self._receipts = ctx.keep.setdefault("receipts", WeakValueDictionary())
         self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
         self._unwritten: list[Begin | Settled | AddRoutes | Diverted] = ctx.keep.setdefault("unwritten", [])
         self._diverted: set[str] = ctx.keep.setdefault("diverted", set())
+        self._upkeep = Upkeep(self._store, keeping, self._now())
+        self._busy = self._untidy = True
+        self._asleep = False
+        self._desk = Desk(self._store, telemetry, self._receipts)
         self._stirred: set[str] = set()
         self._after: list[Callable[[], None]] = []
 
@@ -78,11 +103,11 @@ class Outbox(Behaviour):
         if not self.ctx.keep.get("recovered"):  # later incarnations find sends of this very process
             self._transact(self._recover)
             self.ctx.keep["recovered"] = True
-        for channel, (pending, dead) in self._store.counts().items():
-            self._telemetry.channel(channel).pending.set(pending)
-            self._telemetry.channel(channel).dead.set(dead)
+        self._desk.show(self._store.counts())
         self._stirred.update(self._wants)
         self._transact(self._serve)
+        self._look()
+        self._wake_for("upkeep", self._upkeep.interval)
 
     def _recover(self) -> None:
         recovered = self._store.recover(self._now(), self._now() + LONGEST_DELAY)
@@ -99,11 +124,18 @@ class Outbox(Behaviour):
         self._store.close()
 
     def on_receive(self, message: Any) -> Any:
-        """Handle one message in a transaction of its own."""
+        """Handle one message in a transaction of its own; answer an operator's order by its count."""
+        if isinstance(message, Replay | Cancel):
+            return self._answer(message)
         self.on_batch([message])
+        return None
 
     def on_batch(self, messages: list[Any]) -> None:
         """Handle what has gathered in one transaction."""
+        self._busy = True
+        if self._asleep:
+            self._asleep = False
+            self._wake_for("upkeep", self._upkeep.interval)
         try:
             self._transact(partial(self._handle_all, messages))
         except StoreError as error:
@@ -114,6 +146,12 @@ class Outbox(Behaviour):
         """Look for deliveries that have become due, and write what could not be written."""
         if not isinstance(signal, Timer):
             super().on_signal(signal)
+            return
+        if signal.key == "room":
+            self._look()
+            return
+        if signal.key == "upkeep":
+            self._look_after()
             return
         self._stirred.update(self._wants)
         try:
@@ -133,9 +171,11 @@ class Outbox(Behaviour):
                 self._handle(message)
             work()
             self._store.commit()
-        except BaseException:
+        except BaseException as error:
             self._store.rollback()
+            self._note_failure(error)
             raise
+        self._room.failing = False
         self._unwritten.clear()
         self._tell_all()
 
@@ -149,6 +189,19 @@ class Outbox(Behaviour):
                 failed = failed or error
         if failed is not None:
             raise failed
+
+    def _note_failure(self, error: BaseException) -> None:
+        if isinstance(error, StoreError):
+            self._room.failing = True
+        if isinstance(error, StoreFull):  # the disk is full for others than us, or a quota is used up
+            self._room.shut("the disk of the store is full")
+            self.ctx.wake_at("room", self.ctx.clock.now() + LOOK)
+
+    def _look(self) -> None:
+        """Look how much room is left, now and every second."""
+        self._room.look(self._url, self._min_free_mb)
+        if self._min_free_mb:
+            self.ctx.wake_at("room", self.ctx.clock.now() + LOOK)
 
     def _handle_all(self, messages: list[Any]) -> None:
         for message in messages:
@@ -168,13 +221,13 @@ class Outbox(Behaviour):
         match message:
             case Append(submissions, reply_to):
                 for submission, receipt in submissions:
-                    self._refuse(submission, receipt, "store", "failed")
+                    self._refuse(submission, receipt, "disk_full" if self._room.full else "store", "failed")
                 signal(reply_to, Confirmed(len(submissions)))
             case Begin() | Settled() | AddRoutes() | Diverted():
                 # As soon as that works. A `Begin` too: it may repeat one that was committed, so that only
                 # the store can say whether it is withdrawn.
                 self._unwritten.append(message)
-            case Want(channel):
+            case Want(channel):  # a channel asks once, and waits for the answer
                 self._wants[channel] = message
             case _:
                 log.error("outbox.dropped", message_type=type(message).__name__)
@@ -200,6 +253,8 @@ class Outbox(Behaviour):
                 self._later(self._rerouted, seq, [route.channel for route in added])
             case Diverted():
                 self._divert(message)
+            case Replay() | Cancel():
+                self._carry_out(message)
             case _:
                 self.ctx.unhandled(message)
 
@@ -210,6 +265,9 @@ class Outbox(Behaviour):
     # Accepting
 
     def _append(self, submission: Submission, receipt: Receipt | None) -> None:
+        if self._room.full:
+            self._later(self._refuse, submission, receipt, "disk_full", "failed")
+            return
         match self._store.append(submission, self._now()):
             case Conflict():
                 self._later(self._refuse, submission, receipt, "conflict", "conflict")
@@ -257,7 +315,8 @@ class Outbox(Behaviour):
     def _refuse(self, submission: Submission, receipt: Receipt | None, reason: str, result: str) -> None:
         event = submission.sealed.event
         self._telemetry.count_event(event.event_type, result)
-        log.error("event.refused", event_id=event.event_id, event_type=event.event_type, reason=reason)
+        if reason != "disk_full":  # said once, when it began
+            log.error("event.refused", event_id=event.event_id, event_type=event.event_type, reason=reason)
         if receipt is not None:
             receipt.refuse(reason)
 
@@ -265,22 +324,24 @@ class Outbox(Behaviour):
 
     def _serve(self) -> None:
         """Give deliveries to the channels that want some and may have got some."""
+        hungry = set(self._wants)
         for channel, want in list(self._wants.items()):  # the order of a set is not the same in every run
             if channel not in self._stirred:
                 continue
             fetch = want.fetch
             found = self._store.fetch(channel, fetch.limit, fetch.chain, fetch.held, self._now())
             if found:
-                self._later(self._deliver, want, Deliver(found, fetch.held))
+                hungry.discard(channel)
+                self._later(self._hand_out, want, Deliver(found, fetch.held))
         self._stirred.clear()
-        due = [at for channel in self._wants if (at := self._store.next_due(channel)) is not None]
+        due = [at for channel in hungry if (at := self._store.next_due(channel)) is not None]
         if due:
             self._wake(max(0.0, min(due) - self._now()))
 
-    def _deliver(self, want: Want, deliver: Deliver) -> None:
-        """Answer a channel. It wants until then: a commit that fails answers nobody."""
-        _tell(want.reply_to, deliver)
-        del self._wants[want.channel]
+    def _hand_out(self, want: Want, found: Deliver) -> None:
+        """Answer a channel. Its demand is met only then: else it would wait for ever for what nobody told."""
+        _tell(want.reply_to, found)
+        self._wants.pop(want.channel, None)
 
     def _divert(self, order: Diverted) -> None:
         if not order.on:
@@ -336,14 +397,76 @@ class Outbox(Behaviour):
             log.error("delivery.dead", **fields, reason=result.reason, error=result.error)
             self._fall_back(Fallback(stands.seq, delivery.event, delivery.channel))
 
+    # Operators
+
+    def _answer(self, order: Replay | Cancel) -> int | StoreError:
+        """Carry out an order that is asked for; an error of the store is the asker's, and no crash."""
+        count = 0
+
+        def work() -> None:
+            nonlocal count
+            count = self._carry_out(order)
+            self._serve()
+
+        try:
+            self._transact(work)
+        except StoreError as error:
+            log.error("outbox.commit_failed", error=str(error), messages=1)
+            self._wake(TRY_AGAIN)
+            return error
+        return count
+
+    def _carry_out(self, order: Replay | Cancel) -> int:
+        carried = self._desk.carry_out(order, self._now())
+        self._stirred.update(carried.channels)
+        self._later(carried.tell)
+        return carried.count
+
+    # Upkeep
+
+    def _look_after(self) -> None:
+        """End what has expired, forget what is old, and move the log into the file when all is quiet."""
+        busy, self._busy, again = self._busy, False, self._upkeep.interval
+        self._untidy |= busy
+        try:
+            self._transact(self._expire)
+            if self._upkeep.due(self._now()):
+                self._transact(self._prune)
+                again = PAUSE
+            elif self._untidy and not busy:
+                self._store.checkpoint()
+                self._untidy = False
+        except StoreError as error:
+            log.error("outbox.upkeep_failed", error=str(error))
+        if not (self._untidy or self._upkeep.expires or self._upkeep.due(self._now())):
+            self._asleep, again = True, self._upkeep.until_prune(self._now())  # idle: do nothing at all
+        self._wake_for("upkeep", again)
+
+    def _prune(self) -> None:
+        if self._upkeep.prune(self._now()):  # dead letters may be among what is gone
+            self._later(self._desk.show_all, self._store.counts())
+
+    def _expire(self) -> None:
+        ended = self._upkeep.expire(self._now())
+        for each in ended:
+            self._stirred.add(each.channel)
+            self._later(self._desk.ended, each, DeliveryState.EXPIRED)
+        if ended:
+            channels = dict(Counter(each.channel for each in ended))
+            self._later(partial(log.warning, "deliveries.expired", channels=channels))
+            self._serve()
+
     # Time
 
     def _now(self) -> float:
-        """Return Unix seconds that never go back: the wall clock is read once per incarnation."""
+        """Return Unix seconds that never go back: the wall clock is read once per process."""
         return self._anchor + self.ctx.clock.now()
 
     def _wake(self, seconds: float) -> None:
-        self.ctx.wake_at("serve", self.ctx.clock.now() + seconds)
+        self._wake_for("serve", seconds)
+
+    def _wake_for(self, key: str, seconds: float) -> None:
+        self.ctx.wake_at(key, self.ctx.clock.now() + seconds)
 
 
 def _result(settlement: Settlement, stands: Stands, now: float) -> DeliveryResult:

@@ -5,22 +5,36 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from typing import Any
 
 from knell.messages import DeliveryResult, Reason
+
+from .lifetime import Lifetime
+
+_ENDLESS = Lifetime()
 
 
 class Receipt:
     """The promise about one event.
 
+    Everything that waits ends when the system does: what is not known by then stays unknown, and is in the
+    store. In a process forked from the system's, it raises `SystemStopped`.
+
+    Args:
+        event_id: the event's id.
+        life: the life of the system that makes the promise.
+
     Attributes:
         id: the notification id, which is the event's id.
-        refused: why it was not accepted (mailbox_full, conflict, store, stopped, ...); None while it may be.
+        refused: why it was not accepted (mailbox_full, disk_full, conflict, store, stopped, ...); None
+            while it may be.
         duplicate: whether an event with this id had been accepted before.
     """
 
-    def __init__(self, event_id: str) -> None:
+    def __init__(self, event_id: str, life: Lifetime = _ENDLESS) -> None:
         self.id = event_id
+        self._life = life
         self.refused: str | None = None
         self.duplicate = False
         self._durable = False
@@ -28,7 +42,7 @@ class Receipt:
         self._changed = threading.Condition()
         self._callbacks: list[Callable[[], None]] = []
         self._leader: Receipt | None = None
-        self._followers: weakref.WeakSet[Receipt] = weakref.WeakSet()
+        self._followers: weakref.WeakSet[Receipt] | None = None  # made for the first: most have none
 
     def accepted(self, timeout: float | None = None) -> bool:
         """Wait until the event is durable; False when it was refused, or after `timeout` seconds."""
@@ -38,8 +52,8 @@ class Receipt:
     def results(self, timeout: float | None = None) -> list[DeliveryResult]:
         """Wait until every channel is done; return one result per channel, in routing order.
 
-        After `timeout` seconds the channels that are not done are in it with `success=False` and the error
-        "pending": their deliveries go on. A refused event has no results.
+        After `timeout` seconds, or when the system stops, the channels that are not done are in it with
+        `success=False` and the error "pending": their deliveries go on. A refused event has no results.
         """
         self._wait(lambda: self._finished, timeout)
         with self._changed:
@@ -83,13 +97,18 @@ class Receipt:
     def settle(self, result: DeliveryResult) -> None:
         """Note the end of one delivery."""
         self._change(lambda: self._results.__setitem__(result.channel, result))
-        for follower in self._followers:
+        for follower in self._followers or ():
             follower.settle(result)
 
     def follow(self, leader: "Receipt") -> None:
         """Learn of what is still open from another receipt for the same event."""
         self._leader = leader  # keeps it alive as long as somebody waits here
-        leader._followers.add(self)  # noqa: SLF001 - the same class
+        leader._lead(self)  # noqa: SLF001 - the same class
+
+    def _lead(self, follower: "Receipt") -> None:
+        if self._followers is None:
+            self._followers = weakref.WeakSet()
+        self._followers.add(follower)
 
     @property
     def open(self) -> bool:
@@ -119,10 +138,17 @@ class Receipt:
         for callback in callbacks:
             callback()
 
+    def _wake(self) -> None:
+        """Let those who wait look again."""
+        self._change(lambda: None)
+
     def _wait(self, done: Callable[[], bool], timeout: float | None) -> None:
+        self._life.check()
+        if done():
+            return
         deadline = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not done():
+        with self._life.waiting(self._wake), self._changed:
+            while not (done() or self._life.over):
                 remaining = None if deadline is None else deadline - time.monotonic()
                 if remaining is not None and remaining <= 0:
                     return
@@ -134,20 +160,22 @@ class Receipt:
         timeout: float | None,  # noqa: ASYNC109 - see `wait`
     ) -> None:
         """Wait without blocking the loop: changes arrive by `call_soon_threadsafe`."""
+        self._life.check()
         loop = asyncio.get_running_loop()
         changed = asyncio.Event()
 
         def wake() -> None:
-            if not loop.is_closed():
+            with suppress(RuntimeError):  # the loop was closed: nobody waits there any more
                 loop.call_soon_threadsafe(changed.set)
 
         with self._changed:
             self._callbacks.append(wake)
         try:
-            async with asyncio.timeout(timeout):
-                while not done():
-                    await changed.wait()
-                    changed.clear()
+            with self._life.waiting(wake):
+                async with asyncio.timeout(timeout):
+                    while not (done() or self._life.over):
+                        await changed.wait()
+                        changed.clear()
         except TimeoutError:
             return
         finally:

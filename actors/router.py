@@ -19,6 +19,7 @@ from .behaviour import Behaviour, Signal, Timer
 from .context import Context
 from .mail import AddRoutes, Append, Confirmed, Fallback, Submit
 from .policy.routing import Gate, RoutingTable, Rule
+from .policy.similar import Dedup, similarity
 from .receipt import Receipt
 from .telemetry import Telemetry
 
@@ -38,6 +39,7 @@ class Router(Behaviour):
     Args:
         rules, gates, global_filter: see `policy.routing`.
         fallbacks: for each channel, the channels to try when it cannot deliver.
+        dedup: which events mean the same, and for how long.
     """
 
     most = 256
@@ -51,11 +53,13 @@ class Router(Behaviour):
         gates: Mapping[str, Gate],
         global_filter: Filter,
         fallbacks: Mapping[str, tuple[str, ...]],
+        dedup: Dedup,
         telemetry: Telemetry,
     ) -> None:
         super().__init__(ctx)
         self._table = RoutingTable(rules, gates, global_filter)
         self._fallbacks = fallbacks
+        self._similar, self._window = similarity(dedup), dedup.window
         self._telemetry = telemetry
         self._unconfirmed = 0
 
@@ -121,7 +125,9 @@ class Router(Behaviour):
         suppressed = {channel: str(reason) for channel, reason in decision.suppressed.items()}
         # An id holds no blank, so a sender's key never meets another event's id.
         keys = (event.event_id, f"key {key}") if key else (event.event_id,)
-        return Submission(sealed, decision.routes, keys, order_key(event), suppressed)
+        # What goes nowhere stands for nobody: a filtered warning must not swallow the failure after it.
+        similar = self._similar(event) if decision.routes else ""
+        return Submission(sealed, decision.routes, keys, order_key(event), suppressed, similar, self._window)
 
     def _fall_back(self, fallback: Fallback) -> None:
         wanted = self._fallbacks.get(fallback.channel, ())

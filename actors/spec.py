@@ -18,6 +18,9 @@ INFINITY: Literal["infinity"] = "infinity"
 ACTOR_SHUTDOWN = 5.0
 """Seconds an actor gets to stop; OTP's default for a worker."""
 
+ACTOR_START = 30.0
+"""Seconds an actor gets to start. OTP has no such limit; here a child that hangs would hang its siblings."""
+
 
 class SpecError(KnellError, ValueError):
     """A child spec is wrong; nothing was started."""
@@ -31,30 +34,43 @@ class Spec:
         id: its name, unique among its siblings.
         behaviour: makes a behaviour from a context and `args`, at every start.
         restart: permanent, transient or temporary.
-        shutdown: seconds to stop in, or `BRUTAL`, or `INFINITY`.
-        start_timeout: seconds `on_start` may take; None = no limit, for supervisors.
+        shutdown: seconds to stop in, or `BRUTAL`, or `INFINITY`. None becomes `ACTOR_SHUTDOWN`, or `INFINITY`
+            for a supervisor, whose children have deadlines of their own.
+        start_timeout: seconds `on_start` may take, or `INFINITY`. None becomes `ACTOR_START`, or `INFINITY`
+            for a supervisor.
         hang_after: seconds one turn may take before its thread is given up; None = for ever.
         mailbox: most waiting messages; None = no bound.
         attempts: how often a message is handed out before its crashes make it a dead letter.
         backoff: the wait before a restart.
         significant: whether its end may end the supervisor (`AutoShutdown`).
         own: an intensity of its own; exceeding it degrades this child instead of ending the supervisor.
-        cooldown: seconds after which a degraded child is tried again.
+        cooldown: seconds after which a degraded child is tried again; None: exceeding its own intensity ends
+            the supervisor.
     """
 
     id: str
     behaviour: Callable[..., Behaviour]
     args: Mapping[str, Any] = field(default_factory=dict[str, Any])
     restart: Restart = Restart.PERMANENT
-    shutdown: float | Literal["brutal", "infinity"] = ACTOR_SHUTDOWN
-    start_timeout: float | None = 30.0
+    shutdown: float | Literal["brutal", "infinity"] | None = None
+    start_timeout: float | Literal["infinity"] | None = None
     hang_after: float | None = None
     mailbox: int | None = None
     attempts: int = 1
     backoff: Backoff = field(default_factory=Backoff)
     significant: bool = False
     own: Intensity | None = None
-    cooldown: float = 60.0
+    cooldown: float | None = 60.0
+
+    def __post_init__(self) -> None:
+        for name, seconds in (("shutdown", ACTOR_SHUTDOWN), ("start_timeout", ACTOR_START)):
+            if getattr(self, name) is None:
+                object.__setattr__(self, name, INFINITY if self.supervises else seconds)
+
+    @property
+    def supervises(self) -> bool:
+        """Whether it is a supervisor."""
+        return bool(getattr(self.behaviour, "supervises", False))
 
     @property
     def policy(self) -> ChildPolicy:
@@ -64,9 +80,12 @@ class Spec:
     @property
     def seconds(self) -> float | None:
         """How long to wait for it to stop; None = for ever."""
-        if self.shutdown == INFINITY:
-            return None
-        return 0.0 if self.shutdown == BRUTAL else float(self.shutdown)
+        return 0.0 if self.shutdown == BRUTAL else _limit(self.shutdown)
+
+    @property
+    def start_seconds(self) -> float | None:
+        """How long to wait until it is up; None = for ever."""
+        return _limit(self.start_timeout)
 
 
 def check_specs(specs: Sequence[Spec], auto_shutdown: AutoShutdown = AutoShutdown.NEVER) -> None:
@@ -86,21 +105,58 @@ def check_specs(specs: Sequence[Spec], auto_shutdown: AutoShutdown = AutoShutdow
 
 
 def _check(spec: Spec, auto_shutdown: AutoShutdown) -> None:
-    if not callable(spec.behaviour):
-        raise SpecError(f"{spec.id}: behaviour {spec.behaviour!r} cannot be called")
-    if spec.restart not in list(Restart):
-        raise SpecError(f"{spec.id}: restart {spec.restart!r} is none of {', '.join(Restart)}")
-    if isinstance(spec.shutdown, str) and spec.shutdown not in {BRUTAL, INFINITY}:
-        raise SpecError(f"{spec.id}: shutdown {spec.shutdown!r} is neither seconds, 'brutal' nor 'infinity'")
-    for name in ("shutdown", "start_timeout", "hang_after", "cooldown"):
+    for name, right, otherwise in _FIELDS:
         value = getattr(spec, name)
-        if isinstance(value, int | float) and value < 0:
-            raise SpecError(f"{spec.id}: {name} {value!r} is negative")
-    for name in ("mailbox", "attempts"):
-        value = getattr(spec, name)
-        if value is not None and (not isinstance(value, int) or value < 1):
-            raise SpecError(f"{spec.id}: {name} {value!r} is not 1 or more")
+        if not right(value):
+            raise SpecError(f"{spec.id}: {name} {value!r} {otherwise}")
     if spec.significant and spec.restart is Restart.PERMANENT:
         raise SpecError(f"{spec.id}: a permanent child never ends, so it cannot be significant")
     if spec.significant and auto_shutdown is AutoShutdown.NEVER:
         raise SpecError(f"{spec.id}: significant means nothing with auto_shutdown 'never'")
+
+
+def _limit(value: float | str | None) -> float | None:
+    return None if value is None or value == INFINITY else float(value)
+
+
+def _seconds(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < float("inf")
+
+
+def _count(value: Any) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1
+
+
+def _backoff(value: Any) -> bool:
+    return isinstance(value, Backoff) and all(
+        _seconds(number) for number in (value.minimum, value.maximum, value.jitter, value.reset_after or 0.0)
+    )
+
+
+def _intensity(value: Any) -> bool:
+    return isinstance(value, Intensity) and _count(value.restarts + 1) and _seconds(value.within)
+
+
+_FIELDS: tuple[tuple[str, Callable[[Any], bool], str], ...] = (
+    ("behaviour", callable, "cannot be called"),
+    ("args", lambda value: isinstance(value, Mapping), "is no mapping"),
+    ("restart", lambda value: isinstance(value, Restart), f"is none of {', '.join(Restart)}"),
+    (
+        "shutdown",
+        lambda value: value in (BRUTAL, INFINITY) or _seconds(value),
+        f"is neither seconds, {BRUTAL!r} nor {INFINITY!r}",
+    ),
+    (
+        "start_timeout",
+        lambda value: value == INFINITY or _seconds(value),
+        f"is neither seconds nor {INFINITY!r}",
+    ),
+    ("hang_after", lambda value: value is None or _seconds(value), "is no number of seconds"),
+    ("mailbox", lambda value: value is None or _count(value), "is not 1 or more"),
+    ("attempts", _count, "is not 1 or more"),
+    ("backoff", _backoff, "is no backoff"),
+    ("significant", lambda value: isinstance(value, bool), "is neither true nor false"),
+    ("own", lambda value: value is None or _intensity(value), "is no intensity"),
+    ("cooldown", lambda value: value is None or _seconds(value), "is no number of seconds"),
+)
+"""The fields of a spec: which values are right, and what is said about another."""

@@ -19,11 +19,15 @@ from .children import Children
 from .context import Context
 from .orders import ActorEvent, ChildEnded
 from .policy import restart
-from .policy.restart import AutoShutdown, Exit, Intensity, RestartPolicy, Status, Strategy
+from .policy.restart import AutoShutdown, Exit, Intensity, Restart, RestartPolicy, Status, Strategy
 from .spec import Spec, SpecError, check_specs
 
 DEFAULT_INTENSITY = Intensity(5, 60.0)
-"""OTP's default, 1 in 5 s, is too tight for workers that talk to a network."""
+"""OTP's default, 1 in 5 s, is too tight for workers that talk to a network.
+
+OTP's design principles ("Tuning the intensity and period") read the two numbers as a burst that is survived,
+here five crashes at once, and a rate that is borne for ever, here one crash in 12 s.
+"""
 
 
 class EscalatedError(KnellError):
@@ -70,7 +74,10 @@ class Supervisor(Behaviour):
         intensity: how many restarts are too many.
         auto_shutdown: whether the end of significant children ends the supervisor.
         together: stop the children all at once, where none needs another.
+        keep: let the children run on while this supervisor is restarted after a crash of its own.
     """
+
+    supervises = True
 
     def __init__(
         self,
@@ -81,37 +88,43 @@ class Supervisor(Behaviour):
         intensity: Intensity = DEFAULT_INTENSITY,
         auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
         together: bool = False,
+        keep: bool = False,
     ) -> None:
         super().__init__(ctx)
-        self._specs: dict[str, Spec] = {spec.id: spec for spec in ctx.keep.get("specs", specs)}
+        present: Sequence[Spec] = ctx.keep.get("specs", specs)
+        check_specs(present, auto_shutdown)
+        self._specs = {spec.id: spec for spec in present}
         self._policy = RestartPolicy(strategy, intensity, ctx.clock.dice, auto_shutdown)
         self._auto_shutdown = auto_shutdown
         self._together = together
+        self._keep = keep
         self._children = Children(ctx.cell)
 
     # Life
 
     def on_start(self) -> None:
-        """Start the children in order; if one does not come up, stop those before it and fail."""
-        check_specs(tuple(self._specs.values()), self._auto_shutdown)
-        self._halt(final=False)  # what a crashed predecessor left running
+        """Start the children in order; if one does not come up, fail: `on_failure` stops those before it."""
         self._policy.add(spec.policy for spec in self._specs.values())
+        kept = self._left_running()
         for spec in self._specs.values():
-            if failed := self._children.launch(spec, self._policy.children[spec.id]):
-                self._halt(final=self._is_root)
+            record = self._policy.children[spec.id]
+            if spec.id in kept:
+                self._children.cells[spec.id].record = record
+            elif failed := self._children.launch(spec, record):
                 raise StartError(f"{spec.id} did not start: {failed.error!r}") from failed.error
             self._policy.started(spec.id, self.ctx.clock.now())
         self._watchdog()
 
     def on_stop(self) -> None:
         """Stop the children in reverse order; for good, unless this supervisor comes back."""
-        self._halt(final=self.ctx.leaving)
+        self._halt(final=self.ctx.leaving or self._is_root)
 
     def on_failure(self, error: BaseException) -> None:
-        """Stop the children; those of a supervisor that may be restarted keep their addresses."""
+        """Stop the children, unless they are kept; where this supervisor may come back, for now only."""
         log.error("supervisor.escalated", actor=self.ctx.cell.path or self.ctx.name, error=str(error))
         self.ctx.cell.host.tell(ActorEvent("escalated", self.ctx.cell.path, str(error)))
-        self._halt(final=self._is_root)
+        if self._is_root or not self._keep:
+            self._halt(final=self._is_root)
 
     def on_signal(self, signal: Signal) -> None:
         """Take a child's report, or a timer."""
@@ -130,9 +143,11 @@ class Supervisor(Behaviour):
         if not isinstance(message, Request):
             return super().on_receive(message)
         try:
-            return getattr(self, f"_{message.name}")(*message.args)
+            answer = getattr(self, f"_{message.name}")(*message.args)
         except (SpecError, RefusedError) as error:
-            return error
+            answer = error
+        self._check_zombies()  # one that did not stop in time may have been one too many
+        return answer
 
     # What the policy decides
 
@@ -140,11 +155,17 @@ class Supervisor(Behaviour):
         id_, cell = report.cell.spec.id, report.cell
         if self._children.cells.get(id_) is not cell or report.epoch != cell.mailbox.epoch:
             return  # it was replaced or fenced meanwhile
+        if self._policy.children[id_].status is Status.UNDEFINED:
+            return  # it crashed on its way to a stop that somebody asked for
         if report.ended.how is Exit.CRASH:
-            self._note("crashed", id_, report.ended.error)
-        self._ended(id_, report.ended.how)
+            self._children.note("crashed", cell, report.ended.error)
+        try:
+            self._ended(id_, report.ended.how)
+        finally:
+            self._children.tell()
 
     def _ended(self, id_: str, how: Exit) -> None:
+        self._check_zombies()
         self._carry_out(self._policy.ended(id_, how, self.ctx.clock.now()))
         child = self._policy.children.get(id_)
         if child is not None and child.status is Status.UNDEFINED:  # transient, and its work is done
@@ -157,7 +178,7 @@ class Supervisor(Behaviour):
                 case restart.Stop(ids):
                     self._children.halt(ids, final=False)
                 case restart.Start(ids):
-                    todo.extendleft(reversed(self._start_all(ids)))
+                    todo.extendleft(reversed(self._start_round(ids)))
                 case restart.Forget(id_):
                     self._forget(id_)
                 case restart.Degrade(id_):
@@ -169,14 +190,11 @@ class Supervisor(Behaviour):
         if (at := self._policy.next_due()) is not None:
             self.ctx.wake_at("restart", at)
 
-    def _start_all(self, ids: tuple[str, ...]) -> list[restart.Action]:
-        """Start children in order. What follows from one that fails comes before the rest.
-
-        It may be that the whole group is stopped and started anew: the rest has been started by then.
-        """
-        for place, id_ in enumerate(ids):
-            if actions := self._start_again(id_):
-                return [*actions, restart.Start(ids[place + 1 :])]
+    def _start_round(self, ids: tuple[str, ...]) -> list[restart.Action]:
+        """Start children in order; when one fails, what follows from that comes before the others' turn."""
+        for position, id_ in enumerate(ids):
+            if more := self._start_again(id_):
+                return [*more, restart.Start(ids[position + 1 :])]
         return []
 
     def _start_again(self, id_: str) -> list[restart.Action]:
@@ -185,6 +203,7 @@ class Supervisor(Behaviour):
             return []  # a sibling that failed before it in the same round has put it off
         if failed := self._children.launch(self._specs[id_], child):
             self._note("crashed", id_, failed.error)
+            self._check_zombies()
             return self._policy.ended(id_, failed.how, self.ctx.clock.now())
         self._policy.started(id_, self.ctx.clock.now())
         return []
@@ -203,7 +222,7 @@ class Supervisor(Behaviour):
             self.ctx.wake_at("watchdog", min(limits))
 
     def _look_for_hung(self) -> None:
-        now, host = self.ctx.clock.now(), self.ctx.cell.host
+        now = self.ctx.clock.now()
         for id_, cell in list(self._children.cells.items()):
             hand, limit = cell.mailbox.hand, cell.spec.hang_after
             # The same sum as in `_watchdog`: a difference rounds differently, and its moment is not yet due.
@@ -211,20 +230,29 @@ class Supervisor(Behaviour):
                 continue
             if cell.fence(hand, "hung"):
                 self._note("hung", id_, TimeoutError(f"one message took more than {limit:g} s"))
-                if (zombies := host.living_zombies()) > host.max_zombies:
-                    raise EscalatedError(f"{zombies} hung threads, more than {host.max_zombies}")
                 self._ended(id_, Exit.CRASH)
         self._watchdog()
+
+    def _check_zombies(self) -> None:
+        """Give up when too many threads hang; the supervisors above, told of that crash, give up as well."""
+        host = self.ctx.cell.host
+        if (zombies := host.living_zombies()) > host.max_zombies:
+            raise EscalatedError(f"{zombies} hung threads, more than {host.max_zombies}")
 
     # Requests
 
     def _start_child(self, spec: Spec) -> pykka.ActorRef[Any]:
-        if cell := self._children.cells.get(spec.id):
-            raise RefusedError(spec.id, "already_present" if cell.closed.is_set() else "already_started")
+        if known := self._policy.children.get(spec.id):
+            running = known.status is Status.RUNNING
+            raise RefusedError(spec.id, "already_started" if running else "already_present")
         check_specs((*self._specs.values(), spec), self._auto_shutdown)
         self._specs[spec.id] = spec
         self._policy.add([spec.policy])
-        return self._start_now(spec.id)
+        try:
+            return self._start_now(spec.id)
+        except RefusedError:
+            self._forget(spec.id)
+            raise
 
     def _restart_child(self, id_: str) -> pykka.ActorRef[Any]:
         self._require_down(id_)
@@ -232,16 +260,23 @@ class Supervisor(Behaviour):
 
     def _terminate_child(self, id_: str) -> None:
         self._require_known(id_)
-        self._policy.stopped(id_)
-        self._children.halt([id_], final=True)
+        if self._specs[id_].restart is Restart.TEMPORARY:
+            self._forget(id_)
+        else:
+            self._policy.stopped(id_)
+            self._children.halt([id_], final=True)
 
     def _delete_child(self, id_: str) -> None:
         self._require_down(id_)
         self._forget(id_)
 
-    def _apply(self, specs: tuple[Spec, ...]) -> None:
+    def _apply(
+        self, specs: tuple[Spec, ...], strategy: Strategy | None = None, intensity: Intensity | None = None
+    ) -> None:
         """Go from the present children to these; those whose spec is unchanged notice nothing."""
         check_specs(specs, self._auto_shutdown)
+        self._policy.strategy = strategy or self._policy.strategy
+        self._policy.intensity = intensity or self._policy.intensity
         wanted = {spec.id: spec for spec in specs}
         for id_ in [id_ for id_ in reversed(self._specs) if id_ not in wanted]:
             self._forget(id_)
@@ -264,7 +299,7 @@ class Supervisor(Behaviour):
                 child.status,
                 None if cells[id_].closed.is_set() else cells[id_].actor_ref,
                 child.restarts,
-                self._specs[id_].behaviour is Supervisor,
+                self._specs[id_].supervises,
             )
             for id_, child in self._policy.children.items()
         ]
@@ -290,6 +325,15 @@ class Supervisor(Behaviour):
 
     def _halt(self, *, final: bool) -> None:
         self._children.halt(list(reversed(self._children.cells)), final=final, together=self._together)
+
+    def _left_running(self) -> set[str]:
+        """Return the children that a crashed predecessor left running and that are kept; stop the others."""
+        cells = self._children.cells
+        kept = {
+            id_ for id_, cell in cells.items() if self._keep and cell.up and cell.spec == self._specs.get(id_)
+        }
+        self._children.halt([id_ for id_ in reversed(cells) if id_ not in kept], final=False)
+        return kept
 
     def _start_now(self, id_: str) -> pykka.ActorRef[Any]:
         if failed := self._children.launch(self._specs[id_], self._policy.children[id_]):
@@ -326,6 +370,5 @@ class Supervisor(Behaviour):
                 return
 
     def _note(self, kind: str, id_: str, error: BaseException | None) -> None:
-        path = self._children.cells[id_].path
-        log.error(f"actor.{kind}", actor=path, exc_info=error)
-        self.ctx.cell.host.tell(ActorEvent(kind, path, repr(error)))
+        self._children.note(kind, self._children.cells[id_], error)
+        self._children.tell()

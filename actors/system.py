@@ -10,7 +10,10 @@
 Start is from top to bottom and stop the reverse: nothing is accepted that could not be handed on.
 """
 
+import threading
+import time
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -18,29 +21,31 @@ import pykka
 from prometheus_client import CollectorRegistry
 
 from knell.errors import KnellError
-from knell.events import EventType, NotificationEvent, Severity
 from knell.log import log
+from knell.store import free_bytes
 
 from ..channels.base import Channel
 from ..channels.http import Http
 from ..config.schema import NotificationConfig
 from ..templates.engine import TemplateEngine
 from . import translate
+from .alarm import Alarm
 from .amends import Amends
 from .cell import Cell
 from .channel import ChannelActor, Equipment
 from .clock import Clock
 from .context import signal
 from .control import Control
+from .ending import running
 from .host import Host
 from .io import IoLoop
-from .mail import Diverted
-from .orders import ActorEvent, Halt
+from .lifetime import Lifetime
+from .orders import Halt
 from .outbox import Outbox
 from .policy.restart import Strategy
-from .policy.routing import ABOUT, SELF
+from .room import Room
 from .router import Router
-from .spec import INFINITY, Spec
+from .spec import Spec
 from .supervisor import Supervisor
 from .telemetry import Telemetry
 
@@ -56,6 +61,9 @@ HANG_AFTER = 30.0
 ATTEMPTS = 3
 """How often a message that crashes its actor is handed out."""
 
+MOST_RELEASE, LEAST_RELEASE = 5.0, 0.5
+"""Seconds for the connections to close at the end, and again for the I/O thread: as many as are left."""
+
 Classes = Mapping[str, type[Channel]]
 
 
@@ -67,6 +75,7 @@ class System:
         classes: the channel class of each enabled section, by the section's name.
         registry: where the metrics go.
         clock: time and dice.
+        free: what is left on the disk of a store, in bytes, by its URL.
         on_fatal: told why when the root gives up.
     """
 
@@ -77,20 +86,25 @@ class System:
         registry: CollectorRegistry,
         *,
         clock: Clock | None = None,
+        free: Callable[[str], float] = free_bytes,
         on_fatal: Callable[[str], None] | None = None,
     ) -> None:
         self.config = config
         self._classes = dict(classes)
         self._on_fatal = on_fatal
+        self.life = Lifetime()
+        self.room = Room(free)
         self.host = self._surroundings(clock or Clock())
-        self._degraded: set[str] = set()
         self.telemetry = self._metrics(registry)
+        self.released = False
+        self._releasing = threading.Lock()
         self.equipment = self._equip()
         self._channels_spec = self._channels()
         self.root = self.cell(self._root(), self.host)
         self.telemetry.root = self.root
-        self.host.observers.extend([self.telemetry.observe, self._observe])
-        self.host.letters.hand_back = Amends(self.telemetry, lambda: self._ref("outbox")).make
+        alarm = Alarm(self._tell, self._has_fallback, self._failed)
+        self.host.observers.extend([self.telemetry.observe, alarm.observe])
+        self.host.letters.hand_back = Amends(self.telemetry, lambda: self.outbox).make
 
     # What it is made of
 
@@ -115,19 +129,27 @@ class System:
             "strategy": Strategy(supervision.strategy),
             "intensity": translate.intensity(self.config),
         }
-        return Spec("root", Supervisor, args, shutdown=INFINITY, start_timeout=None)
+        return Spec("root", Supervisor, args)
 
     def _pipeline(self) -> tuple[Spec, ...]:
         """The root's children, in start order."""
         return (self._outbox(), self._channels_spec, self._router())
 
     def _outbox(self) -> Spec:
-        args = {"url": self.config.store.url, "telemetry": self.telemetry}
-        return self._worker("outbox", Outbox, args, hang_after=None, mailbox=None)
+        store = self.config.store
+        args = {
+            "url": store.url,
+            "telemetry": self.telemetry,
+            "room": self.room,
+            "min_free_mb": store.min_free_mb,
+            "keeping": translate.keeping(self.config),
+        }
+        return self._needed("outbox", Outbox, args, hang_after=None, mailbox=None)
 
     def _channels(self) -> Spec:
+        # Whatever becomes of its children is told to it: nothing may be lost or late, so no bound, no limit.
         args = {"specs": self._channel_specs(), "together": True}
-        return Spec("channels", Supervisor, args, shutdown=INFINITY, start_timeout=None)
+        return self._needed("channels", Supervisor, args, hang_after=None, mailbox=None)
 
     def _channel_specs(self) -> tuple[Spec, ...]:
         """The channel supervisor's children: one for every enabled section."""
@@ -154,9 +176,15 @@ class System:
             "gates": translate.gates(self.config, self._classes),
             "global_filter": self.config.global_filters,
             "fallbacks": translate.fallbacks(self.config),
+            "dedup": translate.dedup(self.config),
             "telemetry": self.telemetry,
         }
-        return self._worker("router", Router, args, mailbox=ROUTER_MAILBOX)
+        return self._needed("router", Router, args, mailbox=ROUTER_MAILBOX)
+
+    def _needed(self, name: str, behaviour: Any, args: Mapping[str, Any], **defaults: Any) -> Spec:
+        """Return the spec of one of the root's children: the system fails with it, it is never degraded."""
+        own = translate.own_intensity(self.config, name)
+        return self._worker(name, behaviour, args, own=own, cooldown=None, **defaults)
 
     def _worker(self, name: str, behaviour: Any, args: Mapping[str, Any], **defaults: Any) -> Spec:
         """Return a spec with what the configuration says about this actor."""
@@ -179,26 +207,39 @@ class System:
         Raises:
             KnellError: something did not start; everything is stopped again.
         """
+        self.life.check()
         pykka.ActorRegistry.register(self.root.actor_ref)
         launch = self.root.begin()
         launch.done.wait()
         if launch.failed is not None:
-            self._release()
+            self.stop(LEAST_RELEASE)
             error = launch.failed.error
             cause = error.__cause__ if error is not None else None
             raise cause if isinstance(cause, KnellError) else error or KnellError("the system did not start")
+        running.add(self)
 
     def stop(self, timeout: float | None = None) -> None:
         """Stop everything in reverse order; a second call does nothing.
 
-        After `timeout` seconds what still runs is abandoned; its deliveries are in the outbox.
+        After `timeout` seconds what still runs is abandoned; its deliveries are in the outbox. In a forked
+        child it does nothing: the system is the parent's. On one of the system's own threads, which it would
+        wait for, it goes on in another thread and returns at once.
         """
-        if not self.root.closed.is_set():
+        if self.life.elsewhere:
+            return
+        if self._on_own_thread():
+            threading.Thread(target=self.stop, args=(timeout,), name="knell-stop", daemon=True).start()
+            return
+        until = None if timeout is None else time.monotonic() + timeout
+        if self.root.thread is not None and not self.root.closed.is_set():
             halt = Halt(final=True)
             signal(self.root.actor_ref, halt)
             if not halt.done.wait(timeout):
                 log.error("system.abandoned", after_seconds=timeout)
-        self._release()
+        self.life.end()
+        left = MOST_RELEASE if until is None else until - time.monotonic()
+        self._release(min(MOST_RELEASE, max(LEAST_RELEASE, left)))
+        running.discard(self)
 
     def reconfigure(self, config: NotificationConfig, classes: Classes) -> None:
         """Take over another configuration: only the actors whose part of it changed are replaced.
@@ -210,7 +251,11 @@ class System:
         self.config, self._classes = config, dict(classes)
         if _equipped(config) != _equipped(before):
             self.equipment = self._equip()
-        Control(self.root.actor_ref).apply(self._pipeline())
+        Control(self.root.actor_ref).apply(
+            self._pipeline(),
+            strategy=Strategy(config.supervision.strategy),
+            intensity=translate.intensity(config),
+        )
         Control(self.root.children["channels"].actor_ref).apply(self._channel_specs())
         if self.equipment is not old:
             self.host.io.submit(old.http.close, (), _ignore)
@@ -219,6 +264,11 @@ class System:
     def router(self) -> pykka.ActorRef[Any]:
         """The address of the system: one object for its whole life."""
         return self.root.children["router"].actor_ref
+
+    @property
+    def outbox(self) -> pykka.ActorRef[Any] | None:
+        """The address of the outbox; None before the first start."""
+        return self._ref("outbox")
 
     def cells(self) -> Iterator[Cell]:
         """Go through all actors, in start order."""
@@ -232,44 +282,33 @@ class System:
         cell = self.root.children.get(name)
         return cell.actor_ref if cell else None
 
-    def _observe(self, event: ActorEvent) -> None:
-        """Tell people what supervision could not mend by itself."""
-        parent, _, name = event.actor.rpartition("/")
-        if event.kind == "escalated" and not event.actor:
-            log.critical("system.failed", error=event.detail)
-            if self._on_fatal is not None:
-                self._on_fatal(event.detail)
-        elif parent == "channels" and event.kind == "degraded":
-            self._degraded.add(name)
-            self._degrade(name, event.detail)
-        elif parent == "channels" and event.kind == "restarted" and name in self._degraded:
-            self._degraded.discard(name)
-            self._tell("outbox", Diverted(name, on=False))
-
-    def _degrade(self, name: str, why: str) -> None:
-        """A channel is down for its cool-down: tell by other channels, and let its fallback take over."""
-        self._tell(
-            "router",
-            NotificationEvent(
-                event_type=EventType.SYSTEM_ALERT,
-                source=SELF,
-                severity=Severity.CRITICAL,
-                title=f"Channel {name} crashes and was degraded",
-                description=why,
-                metadata={ABOUT: name, "status": "degraded"},
-            ),
-        )
-        if self.config.channels[name].fallback:
-            self._tell("outbox", Diverted(name, on=True))
-
     def _tell(self, name: str, message: object) -> None:
-        if (ref := self._ref(name)) is not None and ref.is_alive():
-            ref.tell(message)
+        if (ref := self._ref(name)) is not None:
+            with suppress(pykka.ActorDeadError):
+                ref.tell(message)
 
-    def _release(self) -> None:
-        if self.host.io.alive:
-            self.host.io.run(self.equipment.http.close, timeout=5.0)
-            self.host.io.close()
+    def _on_own_thread(self) -> bool:
+        current = threading.current_thread()
+        return self.host.io.inside or any(cell.thread is current for cell in (self.root, *self.cells()))
+
+    def _has_fallback(self, name: str) -> bool:
+        section = self.config.channels.get(name)  # a reload may be about to remove it
+        return section is not None and bool(section.fallback)
+
+    def _failed(self, why: str) -> None:
+        self.life.end()
+        if self._on_fatal is not None:
+            self._on_fatal(why)
+
+    def _release(self, seconds: float) -> None:
+        """Give back connections, the I/O thread and the registry; a channel that blocks it cannot hold us."""
+        with self._releasing:
+            if self.released:
+                return
+            self.released = True
+            with suppress(TimeoutError):
+                self.host.io.run(self.equipment.http.close, timeout=seconds)
+            self.host.io.close(seconds)
             self.telemetry.close()
 
 

@@ -4,17 +4,20 @@ Children of labelled metrics are made once, when a channel is known, so that eve
 hot path looks nothing up. What actors know about themselves is read at scrape time, not sent.
 """
 
-from collections.abc import Iterable, Iterator
+from collections import Counter as Counts
+from collections.abc import Iterable
 from importlib.metadata import PackageNotFoundError, version
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
-from prometheus_client.core import GaugeMetricFamily, Metric
+from prometheus_client.core import Metric
 from prometheus_client.registry import Collector
 
+from knell.errors import KnellError
 from knell.events import EventType
 from knell.messages import DeliveryState, Reason
 
 from .cell import Cell
+from .gauges import actor_metrics
 from .orders import ActorEvent
 from .policy.breaker import Phase
 from .policy.routing import Suppressed
@@ -62,9 +65,15 @@ class ChannelMetrics:
 
 
 class Telemetry(Collector):
-    """All metrics of one system, in a registry of the host's choice."""
+    """All metrics of one system, in a registry of the host's choice.
+
+    Raises:
+        KnellError: the registry holds the metrics of another system.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
+        if registry.get_sample_value("knell_zombie_threads") is not None:
+            raise KnellError("the registry holds the metrics of another system; give each one of its own")
         self.registry = registry
         self.root: Cell | None = None
 
@@ -98,7 +107,6 @@ class Telemetry(Collector):
         )
         self.segments = counter("knell_sms_segments_total", "SMS segments sent.", "channel")
         self.cost = counter("knell_sms_cost_total", "Cost of SMS sent.", "channel", "currency")
-        self.restarts = counter("knell_actor_restarts_total", "Restarts of an actor.", "actor")
         self.delivery_seconds = histogram("knell_delivery_seconds", "From acceptance to delivery.", BUCKETS)
         self.attempt_seconds = histogram("knell_attempt_seconds", "Duration of one attempt.", BUCKETS)
         self.batch_size = histogram("knell_batch_size", "Deliveries in one message.", SIZES)
@@ -119,7 +127,13 @@ class Telemetry(Collector):
             for result in RESULTS
         }
         self._channels: dict[str, ChannelMetrics] = {}
+        self._restarts: Counts[str] = Counts()
         registry.register(self)
+
+    @property
+    def channels(self) -> tuple[str, ...]:
+        """The channels that have series."""
+        return tuple(self._channels)
 
     def channel(self, name: str) -> ChannelMetrics:
         """Return the series of a channel; they exist from the first call on."""
@@ -137,18 +151,13 @@ class Telemetry(Collector):
         self.reloaded_at.set(at)
 
     def observe(self, event: ActorEvent) -> None:
-        """Count restarts; every actor has its series from its first start."""
-        if event.kind in {"started", "restarted"}:
-            self.restarts.labels(event.actor).inc(event.kind == "restarted")
+        """Count restarts; each actor's are counted by its one supervisor."""
+        if event.kind == "restarted":
+            self._restarts[event.actor] += 1
 
     def collect(self) -> Iterable[Metric]:
-        """Read the actors; nothing is sent to them for it."""
-        depth = GaugeMetricFamily("knell_mailbox_depth", "Messages that wait.", labels=["actor"])
-        up = GaugeMetricFamily("knell_actor_up", "Whether an actor serves messages.", labels=["actor"])
-        for cell in _tree(self.root):
-            depth.add_metric([cell.path], cell.mailbox.depth)
-            up.add_metric([cell.path], cell.up)
-        return [depth, up]
+        """Read the actors; nothing is sent to them for it. The label `actor` is an actor's path."""
+        return [] if self.root is None else actor_metrics(self.root, self._restarts)
 
     def close(self) -> None:
         """Leave the registry as it was before."""
@@ -161,14 +170,6 @@ class Telemetry(Collector):
             self,
         ]:
             self.registry.unregister(collector)
-
-
-def _tree(cell: Cell | None) -> Iterator[Cell]:
-    if cell is None:
-        return
-    for child in list(cell.children.values()):
-        yield child
-        yield from _tree(child)
 
 
 def _version() -> str:

@@ -13,6 +13,11 @@ from .policy.channel import CRASH_LIMIT, ChannelPolicy
 from .policy.restart import Backoff, Intensity
 from .policy.retry import RetryPolicy
 from .policy.routing import Gate, Rule
+from .policy.similar import Dedup
+from .upkeep import Keeping
+
+DAY = 86400.0
+"""Seconds."""
 
 
 def channel_policy(section: ChannelConfig, config: NotificationConfig) -> ChannelPolicy:
@@ -48,6 +53,23 @@ def gates(config: NotificationConfig, classes: Mapping[str, type[Channel]]) -> d
     return {name: _gate(section, classes.get(name)) for name, section in config.channels.items()}
 
 
+def dedup(config: NotificationConfig) -> Dedup:
+    """Return which events mean the same."""
+    given = config.dedup
+    return Dedup(tuple(given.key), given.window_seconds) if given else Dedup()
+
+
+def keeping(config: NotificationConfig) -> Keeping:
+    """Return how long what is kept."""
+    sections = config.channels.items()
+    return Keeping(
+        retention=config.store.retention_days * DAY,
+        dead_retention=config.store.dead_retention_days * DAY,
+        dedup=config.store.dedup_days * DAY,
+        expiry={n: s.expire_after_seconds for n, s in sections if s.expire_after_seconds is not None},
+    )
+
+
 def fallbacks(config: NotificationConfig) -> dict[str, tuple[str, ...]]:
     """Return the channels to try when one cannot deliver."""
     return {name: tuple(section.fallback) for name, section in config.channels.items() if section.fallback}
@@ -72,6 +94,13 @@ def intensity(config: NotificationConfig, name: str | None = None) -> Intensity:
         whole.max_restarts if own.max_restarts is None else own.max_restarts,
         whole.within_seconds if own.within_seconds is None else own.within_seconds,
     )
+
+
+def own_intensity(config: NotificationConfig, name: str) -> Intensity | None:
+    """Return how many restarts of a child of the root are too many; None: they count with its siblings'."""
+    own = child(config, name)
+    given = own.max_restarts is not None or own.within_seconds is not None
+    return intensity(config, name) if given else None
 
 
 def _rule(rule: RoutingRule) -> Rule:

@@ -119,6 +119,32 @@ def examine(
     return Loaded(config, root, in_order(without([*interpolation.warnings, *likely_typos(root)], secrets)))
 
 
+def sections(
+    path: str | os.PathLike[str] | None = None, *names: str, environ: Mapping[str, str] | None = None
+) -> NotificationConfig:
+    """Return a configuration of these top-level sections alone, for who wants to reach a service or a store.
+
+    What is wrong elsewhere does not matter here: the channels' credentials may be the service's alone.
+
+    Raises:
+        ConfigError: a file cannot be read, or one of these sections is wrong.
+    """
+    problems: list[Problem] = []
+    layout = Layout(lambda _: True, (), [])
+    trees = [layout.shape(tree, {}) for tree in _read(candidates(path), problems)]
+    root = trees[0]
+    for tree in trees[1:]:
+        root = merge(root, tree)
+    interpolation = Interpolation(os.environ if environ is None else environ)
+    entries_ = {key: node for key, node in root.entries.items() if key in names}
+    root = interpolation.resolve(replace(root, entries=entries_))
+    config, found = validate(NotificationConfig, root, "the settings", {})
+    problems += [*interpolation.problems, *found]
+    if config is None or problems:
+        refuse(without(problems, credentials([(root, NotificationConfig)])))
+    return config
+
+
 def check(config: NotificationConfig) -> None:
     """Check what a configuration that a program built may get wrong: names that lead nowhere.
 

@@ -30,6 +30,7 @@ from .values import (
     Names,
     Network,
     Seconds,
+    event_field,
     host_and_port,
     store_url,
     true_or_false,
@@ -221,7 +222,9 @@ class ChildConfig(Strict):
     """Supervision of one actor, by its name; what is absent comes from `supervision`."""
 
     max_restarts: int | None = Field(
-        default=None, ge=0, description="restarts within the window before it is degraded"
+        default=None,
+        ge=0,
+        description="restarts within the window before a channel is degraded, or the system fails",
     )
     within_seconds: Seconds | None = Field(default=None, description="length of the window")
     backoff: Backoff | None = Field(default=None, description="wait before a restart")
@@ -261,7 +264,11 @@ class Store(Strict):
         default="sqlite:///.knell/knell.db", description="sqlite:///path or postgresql://user@host/database"
     )
     retention_days: float = Field(default=30, gt=0, description="how long finished deliveries are kept")
+    dead_retention_days: float = Field(default=90, gt=0, description="how long dead letters are kept")
     dedup_days: float = Field(default=7, gt=0, description="how long an event id counts as seen")
+    min_free_mb: int = Field(
+        default=128, ge=0, description="free disk space in MiB below which no event is taken; 0: never"
+    )
 
 
 class Http(Strict):
@@ -295,7 +302,9 @@ class Security(Strict):
 class Dedup(Strict):
     """Events that mean the same within a window count once."""
 
-    key: list[str] = Field(min_length=1, description="fields that must be equal, such as metadata.job_id")
+    key: list[Annotated[str, AfterValidator(event_field)]] = Field(
+        min_length=1, description="fields that must be equal, such as metadata.job_id"
+    )
     window_seconds: Seconds = Field(default=60, description="length of the window")
 
 

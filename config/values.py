@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, WithJsonSchema
 
-from knell.filters import EVERYTHING, Filter, parse
+from knell.filters import EVERYTHING, FIELDS, Filter, parse
 
 EVENT_TYPE = r"^(\*|[A-Za-z0-9][A-Za-z0-9_.:\-]{0,99})$"
 """An event type, of knell or of anybody, or the star for all of them."""
@@ -52,6 +52,13 @@ def host_and_port(value: str) -> str:
     if found is None or int(found[1]) > _LAST_PORT:
         raise ValueError("expected host:port, such as 127.0.0.1:8321 or [::1]:8321")
     return value
+
+
+def event_field(value: str) -> str:
+    """Check the name of something in an event."""
+    if value in FIELDS or (value.startswith("metadata.") and all(value.split("."))):
+        return value
+    raise ValueError(f"expected one of {', '.join(FIELDS)}, or metadata.<key>")
 
 
 def store_url(value: str) -> str:

@@ -124,6 +124,15 @@ def unseal(body: bytes) -> Sealed:
     return _sealed(body, None)
 
 
+def stored(body: bytes) -> NotificationEvent:
+    """Read an event back from the JSON that `seal` made of it.
+
+    Raises:
+        msgspec.MsgspecError, UnicodeDecodeError: the bytes were damaged since.
+    """
+    return _DECODER.decode(body)
+
+
 def _sealed(body: bytes, ours: bytes | None) -> Sealed:
     """Check the JSON of an event. `ours` is what to store, when it was written here."""
     if len(body) > MAX_EVENT_BYTES:

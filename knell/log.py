@@ -42,6 +42,9 @@ _make: Callable[[], Any] = lambda: structlog.wrap_logger(  # noqa: E731 - replac
     logging.getLogger("knell"), processors=_HOST, wrapper_class=structlog.stdlib.BoundLogger
 )
 
+_wanted: Callable[[int], bool] = logging.getLogger("knell").isEnabledFor
+"""Whether a line of this level goes anywhere; asked before anything is made of it."""
+
 
 class Logger:
     """A logger that finds out at its first line where lines go."""
@@ -49,6 +52,16 @@ class Logger:
     def __init__(self) -> None:
         self._made: Any = None
         self._by: Callable[[], Any] | None = None
+
+    def debug(self, event: str, **fields: Any) -> None:
+        """Log a line that hardly anybody wants: next to nothing when nobody does, for events are many."""
+        if _wanted(logging.DEBUG):
+            self.__getattr__("debug")(event, **fields)
+
+    def info(self, event: str, **fields: Any) -> None:
+        """Log a line that many do not want."""
+        if _wanted(logging.INFO):
+            self.__getattr__("info")(event, **fields)
 
     def __getattr__(self, method: str) -> Any:
         """Return `info`, `warning`, `error`, ... of the logger behind it."""
@@ -63,7 +76,7 @@ log = Logger()
 
 def to_stream(stream: TextIO, *, level: str = "info", json: bool | None = None) -> None:
     """Write log lines to a stream from now on: JSON unless it is a terminal, or as `json` says."""
-    global _make  # noqa: PLW0603 - the one switch of this module
+    global _make, _wanted  # noqa: PLW0603 - the one switch of this module
     as_json = not stream.isatty() if json is None else json
     renderer: Any = (
         structlog.processors.JSONRenderer()
@@ -84,3 +97,4 @@ def to_stream(stream: TextIO, *, level: str = "info", json: bool | None = None) 
         wrapper_class=structlog.make_filtering_bound_logger(level),
     )
     _make = lambda: logger  # noqa: E731
+    _wanted = getattr(logging, level.upper()).__le__

@@ -1,7 +1,8 @@
 """The manager: the whole system behind one object, for the program that embeds it."""
 
 import threading
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Generator, Iterable, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, Self
 
@@ -9,8 +10,8 @@ import pykka
 from prometheus_client import CollectorRegistry
 from pydantic import ValidationError
 
-from knell.actors.cell import ForkedError
 from knell.actors.clock import Clock
+from knell.actors.lifetime import ForkedError
 from knell.actors.mail import Submit
 from knell.actors.policy.channel import Reset
 from knell.actors.receipt import Receipt
@@ -23,7 +24,8 @@ from knell.errors import ChannelError, ConfigError, DeliveryError
 from knell.events import NotificationEvent, Sealed, seal
 from knell.log import log
 from knell.messages import DeliveryResult, DeliveryStatus, HealthStatus
-from knell.store import open_reader
+from knell.operations import Operations
+from knell.store import free_bytes, open_reader
 from knell.templates.engine import TemplateEngine
 
 STOP_SECONDS = 10.0
@@ -54,7 +56,7 @@ def start(
     return manager
 
 
-class NotificationManager:
+class NotificationManager(Operations):
     """One running system; made by `start`. Its methods may be called from any thread.
 
     Attributes:
@@ -70,6 +72,7 @@ class NotificationManager:
         environ: Mapping[str, str] | None = None,
         on_fatal: Callable[[str], None] | None = None,
         clock: Clock | None = None,
+        free: Callable[[str], float] = free_bytes,
     ) -> None:
         self.registry = registry or CollectorRegistry()
         self._source = config
@@ -78,8 +81,8 @@ class NotificationManager:
         self._registered: dict[str, tuple[ChannelConfig, type[Channel]]] = {}
         self._changing = threading.Lock()
         checked, found = self._with_registered(self._read())
-        self._system = System(checked, found, self.registry, clock=clock, on_fatal=on_fatal)
         self._reader = open_reader(checked.store.url)
+        self._system = System(checked, found, self.registry, clock=clock, free=free, on_fatal=on_fatal)
         self.ref: pykka.ActorRef[Any]
 
     # Life
@@ -91,9 +94,14 @@ class NotificationManager:
         self.ref = self._system.router
 
     def stop(self, timeout: float = STOP_SECONDS) -> None:
-        """Take no more events, finish what is under way, and end; what is left waits for the next start."""
+        """Take no more events, finish what is under way, and end; what is left waits for the next start.
+
+        It returns after `timeout` seconds (and a moment for the connections) whatever hangs. A second call,
+        and one in a forked child, does nothing. In a program that ends without it, it is called for a second.
+        """
         self._system.stop(timeout)
-        self._reader.close()
+        if not self._system.life.elsewhere:
+            self._reader.close()
 
     def __enter__(self) -> Self:
         return self
@@ -120,7 +128,7 @@ class NotificationManager:
 
     def submit(self, sealed: Sealed, *, key: str = "") -> Receipt:
         """Do as `notify` does, for an event that was checked before."""
-        receipt = Receipt(sealed.event.event_id)
+        receipt = Receipt(sealed.event.event_id, self._system.life)
         try:
             self.ref.tell(Submit(sealed, receipt, key))
         except ForkedError:
@@ -135,12 +143,13 @@ class NotificationManager:
 
         Raises:
             EventError: the event is malformed.
-            DeliveryError: the event was not accepted; the message says why.
+            DeliveryError: the event was not accepted, or not in time; the message says why.
         """
         receipt = self.notify(event)
         results = receipt.results(timeout)
-        if receipt.refused is not None:
-            raise DeliveryError(f"event {receipt.id} was not accepted: {receipt.refused}")
+        if not receipt.accepted(0):
+            why = receipt.refused or "that is not known in time"
+            raise DeliveryError(f"event {receipt.id} was not accepted: {why}")
         return results
 
     def get_delivery_status(self, notification_id: str) -> DeliveryStatus:
@@ -150,6 +159,7 @@ class NotificationManager:
             DeliveryError: no event with this id has been accepted.
             StoreError: the store cannot be read.
         """
+        self._system.life.check()
         status = self._reader.status(notification_id)
         if status is None:
             raise DeliveryError(f"no event {notification_id!r} was accepted")
@@ -178,7 +188,7 @@ class NotificationManager:
         Raises:
             ConfigError: it is wrong; the old one stays in force.
         """
-        with self._changing:
+        with self._change():
             try:
                 self._take_over(self._read())
             except ConfigError as error:
@@ -209,7 +219,7 @@ class NotificationManager:
             checked = [RoutingRule.model_validate(rule) for rule in rules]
         except ValidationError as error:
             raise ConfigError(f"event_routing: {error}") from error
-        with self._changing:
+        with self._change():
             config = self.config.model_copy(update={"event_routing": checked})
             check(config)
             self._take_over(config)
@@ -225,7 +235,7 @@ class NotificationManager:
         section = channel.config
         if not section.name or section.name in self.config.channels:
             raise ChannelError(f"register_channel: the name {section.name!r} is empty or taken")
-        with self._changing:
+        with self._change():
             self._registered[section.name] = (section, type(channel))
             self._take_over(self.config)
 
@@ -255,10 +265,17 @@ class NotificationManager:
 
     # Small parts
 
+    @contextmanager
+    def _change(self) -> Generator[None]:
+        """Change the configuration, one at a time, and never in a forked child, where nobody would answer."""
+        self._system.life.check()
+        with self._changing:
+            yield
+
     def _switch(self, name: str, *, on: bool) -> None:
         if name not in self.config.channels:
             raise ChannelError(f"there is no channel {name!r}")
-        with self._changing:
+        with self._change():
             before, self._switched = self._switched, {**self._switched, name: on}
             try:
                 self._take_over(self._read())  # a disabled channel's credentials were not looked at before

@@ -12,7 +12,7 @@ from knell.events import NotificationEvent
 settings.register_profile("knell", deadline=None)
 settings.load_profile("knell")
 
-pytest_plugins = ["tests.puppets"]
+pytest_plugins = ["tests.puppets", "tests.rogues"]
 
 MakeEvent = Callable[..., NotificationEvent]
 

@@ -22,7 +22,7 @@ from knell.actors.io import IoLoop
 from knell.actors.letters import DeadLetter
 from knell.actors.orders import ActorEvent, Halt
 from knell.actors.seam import Envelope
-from knell.actors.spec import INFINITY, Spec
+from knell.actors.spec import Spec
 from knell.actors.supervisor import Supervisor
 
 PATIENCE = 20.0
@@ -142,7 +142,7 @@ class Tree:
     def start(self, *specs: Spec, **supervision: Any) -> Control:
         """Start a supervisor with these children; raise what kept it from starting."""
         args = {"specs": specs, **supervision}
-        root = Cell(Spec("root", Supervisor, args, shutdown=INFINITY, start_timeout=None), self.host)
+        root = Cell(Spec("root", Supervisor, args), self.host)
         self.roots.append(root)
         pykka.ActorRegistry.register(root.actor_ref)
         launch = root.begin()

@@ -10,7 +10,8 @@ from knell.filters import All, Any_, Condition, Filter, Not, compile_pattern
 
 Predicate = Callable[[NotificationEvent], bool]
 
-_MISSING = object()
+MISSING = object()
+"""What `reader` returns for a key that an event does not have."""
 
 
 def compile_filter(expression: Filter) -> Predicate:
@@ -32,22 +33,23 @@ def compile_filter(expression: Filter) -> Predicate:
 
 
 def _condition(condition: Condition) -> Predicate:
-    read = _reader(condition.path)
+    read = reader(condition.path)
     if condition.operator == "exists":
         wanted = condition.operand
-        return lambda event: (read(event) is not _MISSING) is wanted
+        return lambda event: (read(event) is not MISSING) is wanted
     test = _test(condition.operator, condition.operand)
     # Absent means "not equal" and "none of": the only tests a missing key can pass.
     if_missing = condition.operator in {"ne", "not_in"}
 
     def passes(event: NotificationEvent) -> bool:
         value = read(event)
-        return if_missing if value is _MISSING else test(value)
+        return if_missing if value is MISSING else test(value)
 
     return passes
 
 
-def _reader(path: tuple[str, ...]) -> Callable[[NotificationEvent], Any]:
+def reader(path: tuple[str, ...]) -> Callable[[NotificationEvent], Any]:
+    """Return a function that reads a field of an event or a key of its metadata; `MISSING` if it has none."""
     field, *keys = path
     if not keys:
         return lambda event: getattr(event, field)
@@ -56,7 +58,7 @@ def _reader(path: tuple[str, ...]) -> Callable[[NotificationEvent], Any]:
         value: Any = event.metadata
         for key in keys:
             if not isinstance(value, dict) or key not in value:
-                return _MISSING
+                return MISSING
             value = cast("dict[str, Any]", value)[key]
         return value
 

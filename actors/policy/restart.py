@@ -10,6 +10,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
 
+RETRY = 0.001
+"""Seconds at least until a start that failed is tried again. Meanwhile the supervisor serves its mailbox, so
+that a loop of failing starts can be looked at and stopped (OTP-9549)."""
+
 
 class Strategy(StrEnum):
     """Which siblings are restarted with a child (Erlang/OTP's names and meaning)."""
@@ -28,7 +32,11 @@ class Restart(StrEnum):
 
 
 class AutoShutdown(StrEnum):
-    """Whether a supervisor ends when its significant children have ended."""
+    """Whether a supervisor ends when its significant children have ended.
+
+    By themselves: one that an operator stops, or that is stopped along with a sibling, ends nobody (OTP's
+    design principles, "Automatic Shutdown"; supervisor.erl calls `do_auto_shutdown` in `do_restart` only).
+    """
 
     NEVER = "never"
     ANY_SIGNIFICANT = "any_significant"
@@ -89,7 +97,8 @@ class ChildPolicy:
 
     Attributes:
         own: an intensity of its own: exceeding it degrades the child and does not count for its supervisor.
-        cooldown: seconds after which a degraded child is tried again.
+        cooldown: seconds after which a degraded child is tried again; None: nobody can do without it, so
+            exceeding its own intensity ends the supervisor.
     """
 
     id: str
@@ -97,7 +106,7 @@ class ChildPolicy:
     backoff: Backoff = field(default_factory=Backoff)
     significant: bool = False
     own: Intensity | None = None
-    cooldown: float = 60.0
+    cooldown: float | None = 60.0
 
 
 @dataclass(slots=True)
@@ -173,9 +182,9 @@ class RestartPolicy:
         dice: Callable[[], float],
         auto_shutdown: AutoShutdown = AutoShutdown.NEVER,
     ) -> None:
-        self.strategy = strategy
+        self.strategy = Strategy(strategy)
         self.intensity = intensity
-        self.auto_shutdown = auto_shutdown
+        self.auto_shutdown = AutoShutdown(auto_shutdown)
         self._dice = dice
         self._recent: deque[float] = deque()
         self.children: dict[str, Child] = {}
@@ -234,31 +243,40 @@ class RestartPolicy:
         return min((child.due for child in self.children.values() if child.due is not None), default=None)
 
     def _restart(self, child: Child, now: float) -> list[Action]:
+        ran = child.status is Status.RUNNING
         child.restarts += 1
-        if child.status is Status.RUNNING and child.policy.backoff.forgets(now - child.since):
+        if ran and child.policy.backoff.forgets(now - child.since):
             child.failures = 0
         child.failures += 1
         child.status = Status.RESTARTING
-        if child.policy.own is not None:
-            if _exceeds(child.recent, child.policy.own, now):
-                child.status, child.due = Status.DEGRADED, now + child.policy.cooldown
-                return [Degrade(child.policy.id)]
-        elif _exceeds(self._recent, self.intensity, now):
-            most = f"{self.intensity.restarts} restarts in {self.intensity.within:g} s"
-            return [Escalate(f"{child.policy.id}: more than {most}")]
-        actions: list[Action] = []
+        own, cooldown = child.policy.own, child.policy.cooldown
+        limit, recent = (self.intensity, self._recent) if own is None else (own, child.recent)
+        if _exceeds(recent, limit, now):
+            if own is None or cooldown is None:
+                most = f"{limit.restarts} restarts in {limit.within:g} s"
+                return [Escalate(f"{child.policy.id}: more than {most}")]
+            child.status, child.due = Status.DEGRADED, now + cooldown
+            return [Degrade(child.policy.id)]
         group = self._group(child.policy.id)
+        actions = self._take_along(child, group) if len(group) > 1 else []
+        delay = child.policy.backoff.delay(child.failures, self._dice())
+        wait = delay if ran else max(delay, RETRY)
+        starting = tuple(id_ for id_ in group if id_ in self.children)
+        for id_ in starting:
+            self.children[id_].status = Status.RESTARTING
+            self.children[id_].due = now + wait if wait else None
+        return actions if wait else [*actions, Start(starting)]
+
+    def _take_along(self, child: Child, group: list[str]) -> list[Action]:
+        """Stop the siblings that are restarted with a child; temporary ones do not come back."""
+        actions: list[Action] = []
         if running := tuple(i for i in reversed(group) if self.children[i].status is Status.RUNNING):
             actions.append(Stop(running))
         for id_ in group:
             if id_ != child.policy.id and self.children[id_].policy.restart is Restart.TEMPORARY:
                 self.remove(id_)
                 actions.append(Forget(id_))
-        at = now + child.policy.backoff.delay(child.failures, self._dice())
-        for id_ in group:
-            if id_ in self.children:
-                self.children[id_].status, self.children[id_].due = Status.RESTARTING, at
-        return [*actions, *self.due(now)]
+        return actions
 
     def _group(self, id_: str) -> list[str]:
         """Return the children that are restarted together, in start order."""

@@ -8,21 +8,17 @@ from knell.cli.reach import by_rule, types_of
 from knell.config.load import Loaded
 from knell.config.problems import Problem
 from knell.config.schema import ChannelConfig, NotificationConfig
-from knell.config.tree import Items, Node, Table, child, entries, find
+from knell.config.tree import Items, Node, Table, child, find
 
 HORIZON = 24 * 3600.0
 """Seconds an outage of a provider may last without loss (reliability: a day)."""
 
 _UNREAD = (
     ("sources",),
-    ("dedup",),
     ("security", "redact"),
-    ("store", "retention_days"),
-    ("store", "dedup_days"),
+    ("supervision", "children", "watcher"),
 )
 """Settings that are checked and kept, and that nothing in this version acts upon."""
-
-_UNREAD_BY_CHANNELS = ("expire_after_seconds",)
 
 
 def warnings(loaded: Loaded, found: Classes) -> Iterator[Problem]:
@@ -64,8 +60,9 @@ def _unreached_channels(loaded: Loaded, found: Classes) -> Iterator[Problem]:
 
 def _short_horizons(loaded: Loaded) -> Iterator[Problem]:
     config = loaded.config
-    common = [name for name, section in config.enabled_channels() if section.retry_config is None]
-    for name, section in config.enabled_channels():
+    lasting = [(name, section) for name, section in config.enabled_channels() if not _soon_worthless(section)]
+    common = [name for name, section in lasting if section.retry_config is None]
+    for name, section in lasting:
         if name in common[1:]:
             continue  # told with the first of them
         seconds = _horizon(section, config)
@@ -74,8 +71,14 @@ def _short_horizons(loaded: Loaded) -> Iterator[Problem]:
             lasts = f"after about {_spoken(seconds)} of tries" if seconds else "at its first failure"
             yield _retry_place(loaded, name, section).key.problem(
                 f"{names}: a delivery is given up {lasts}; a longer outage loses messages",
-                "max_retries: 150 with max_delay_ms: 3600000 outlasts a day",
+                "max_retries: 150 with max_delay_ms: 3600000 outlasts a day; "
+                "expire_after_seconds says that it is on purpose",
             )
+
+
+def _soon_worthless(section: ChannelConfig) -> bool:
+    """Say whether nobody wants its deliveries after an outage of a day anyway."""
+    return section.expire_after_seconds is not None and section.expire_after_seconds < HORIZON
 
 
 def _horizon(section: ChannelConfig, config: NotificationConfig) -> float:
@@ -92,9 +95,7 @@ def _retry_place(loaded: Loaded, name: str, section: ChannelConfig) -> Node:
 
 
 def _unread(tree: Table) -> Iterator[Problem]:
-    sections = entries(child(tree, "channels"))
-    paths = [*_UNREAD, *(("channels", name, key) for name in sections for key in _UNREAD_BY_CHANNELS)]
-    for path in paths:
+    for path in _UNREAD:
         node = _step(tree, path)
         if node is not None and not (isinstance(node, Items) and not node.items):
             yield node.key.problem(f"{'.'.join(path)} has no effect in this version")

@@ -8,8 +8,8 @@ import msgspec
 
 from knell.assembly import classes, model_of
 from knell.channels.registry import known_types
+from knell.cli.address import serves
 from knell.cli.advice import warnings
-from knell.cli.foreground import serves
 from knell.cli.main import BAD_CONFIG
 from knell.cli.options import config_option, json_option
 from knell.cli.rendering import template_problems

@@ -4,6 +4,7 @@ import logging
 
 import click
 
+from knell.cli.address import way_in
 from knell.cli.results import PENDING, echo_json, echo_results, nobody
 from knell.errors import KnellError, StoreLocked
 from knell.events import Sealed
@@ -50,9 +51,7 @@ def _started(config: str | None) -> NotificationManager:
     try:
         manager.start()
     except StoreLocked as error:
-        host, port = manager.config.http.address
-        hint = f"if that is 'knell run', send to it: --url http://{host}:{port}"
-        raise KnellError(f"{error}; {hint}") from error
+        raise KnellError(f"{error}; {way_in(manager.config.http, 'send to it')}") from error
     return manager
 
 

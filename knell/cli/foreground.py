@@ -9,8 +9,8 @@ from types import FrameType
 
 import click
 
+from knell.cli.address import serves
 from knell.config.load import DEFAULT, candidates
-from knell.config.schema import Http
 from knell.errors import ConfigError, KnellError
 from knell.http.server import HttpServer
 from knell.log import log
@@ -112,8 +112,3 @@ class Foreground:
         file = candidates(self._config)[0]
         given = f"with {file}" if not file.is_absolute() or self._config else f"without a {DEFAULT}"
         click.echo(f"knell {version('knell')} {where} {given}; channels: {names}", err=True)
-
-
-def serves(http: Http) -> bool:
-    """Whether `knell run` has an HTTP server: unless the configuration switches it off."""
-    return http.enabled or "enabled" not in http.model_fields_set

@@ -4,18 +4,22 @@ import socket
 import ssl
 from http.client import HTTPConnection, HTTPException, HTTPResponse, HTTPSConnection, InvalidURL
 from typing import Any, TypeVar
-from urllib.parse import quote, urlsplit
+from urllib.parse import quote, urlencode, urlsplit
 
 import msgspec
 
+from knell.actors.nodes import Survey
 from knell.errors import KnellError
 from knell.events import Sealed
 from knell.messages import DeliveryStatus
+from knell.store.records import DeliveryDetail, DeliveryRecord, Selection
 
 T = TypeVar("T")
 
 MAX_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer that are read."""
+
+_DELIVERIES = "/v1/deliveries"
 
 
 class Accepted(msgspec.Struct, frozen=True):
@@ -23,6 +27,21 @@ class Accepted(msgspec.Struct, frozen=True):
 
     id: str
     duplicate: bool
+
+
+class Page(msgspec.Struct, frozen=True):
+    """A page of deliveries. `next` leads to the one that follows; `total` only where it was asked for."""
+
+    deliveries: list[DeliveryRecord]
+    next: str | None = None
+    total: int = 0
+
+
+class Changed(msgspec.Struct, frozen=True):
+    """How many deliveries an order concerned."""
+
+    replayed: int = 0
+    cancelled: int = 0
 
 
 class Remote:
@@ -73,6 +92,56 @@ class Remote:
             KnellError: the service does not say; the message says why.
         """
         return self._decoded(self._request("GET", f"/v1/events/{quote(event_id)}"), DeliveryStatus)
+
+    def tree(self) -> Survey:
+        """Return the supervision tree.
+
+        Raises:
+            KnellError: the service does not show it; the message says why.
+        """
+        return self._decoded(self._request("GET", "/v1/tree"), Survey)
+
+    def deliveries(self, selection: Selection, cursor: str = "", limit: int = 100) -> Page:
+        """Return a page of the deliveries that the filters select, and how many there are in all.
+
+        Raises:
+            KnellError: the service does not show them; the message says why.
+        """
+        query = {**_filters(selection), "limit": limit, "count": "true"} | (
+            {"cursor": cursor} if cursor else {}
+        )
+        return self._decoded(self._request("GET", f"{_DELIVERIES}?{urlencode(query)}"), Page)
+
+    def delivery(self, id_: str) -> DeliveryDetail:
+        """Return one delivery with its history.
+
+        Raises:
+            KnellError: there is none, or the service does not show it; the message says why.
+        """
+        return self._decoded(self._request("GET", f"{_DELIVERIES}/{quote(id_, safe='')}"), DeliveryDetail)
+
+    def replay(self, selection: Selection, by: str) -> int:
+        """Have deliveries tried again; return how many.
+
+        Raises:
+            KnellError: they are not, or that is not known; the message says why.
+        """
+        return self._change("replay", selection, by).replayed
+
+    def cancel(self, selection: Selection, by: str) -> int:
+        """Have deliveries given up for good; return how many.
+
+        Raises:
+            KnellError: they are not, or that is not known; the message says why.
+        """
+        return self._change("cancel", selection, by).cancelled
+
+    def _change(self, what: str, selection: Selection, by: str) -> Changed:
+        filters = _filters(selection)
+        ids = {"ids": selection.ids} if selection.ids else {}
+        everything = {} if ids or filters.keys() - {"state"} else {"all": True}
+        body = msgspec.json.encode({**filters, **ids, **everything, "by": by})
+        return self._decoded(self._request("POST", f"{_DELIVERIES}/{what}", body), Changed)
 
     def _request(self, method: str, path: str, body: bytes | None = None, again: str = "") -> bytes:
         try:
@@ -131,3 +200,9 @@ class Remote:
             return msgspec.json.decode(body, type=kind)
         except msgspec.DecodeError:
             raise KnellError(f"{self._url} answered something else than knell does") from None
+
+
+def _filters(selection: Selection) -> dict[str, Any]:
+    """Return what a selection asks for, but for its ids, as the service reads it."""
+    given: dict[str, Any] = msgspec.to_builtins(selection)
+    return {name: value for name, value in given.items() if value and name != "ids"}

@@ -6,6 +6,7 @@ from typing import Any
 import click
 import msgspec
 
+from knell.cli.plain import brief
 from knell.messages import ChannelStatus, DeliveryResult, DeliveryState, DeliveryStatus, Reason
 
 PENDING = "pending"
@@ -42,7 +43,9 @@ def _line(result: DeliveryResult) -> str:
         return click.style(f"delivered in {result.delivery_time_ms} ms{tries}", fg="green")
     if result.error == PENDING:
         return click.style("not delivered yet", fg="yellow")
-    return click.style(f"failed{tries}: {result.error}", fg="red")
+    detail = brief((result.error or "").removeprefix(f"{result.reason}: "))
+    why = result.reason if detail in {"", result.reason} else f"{result.reason}: {detail}"
+    return click.style(f"failed{tries}: {why}", fg="red")
 
 
 def _result(status: DeliveryStatus, channel: ChannelStatus) -> DeliveryResult:

@@ -7,7 +7,7 @@ from typing import Any
 import click
 
 from knell.cli.event import event_from, event_options
-from knell.cli.options import config_option, json_option
+from knell.cli.options import config_option, json_option, service_options
 from knell.cli.results import echo_json, echo_results, nobody, results_of
 from knell.events import Sealed
 from knell.messages import DeliveryStatus
@@ -29,10 +29,7 @@ POLL_MOST = 1.0
     show_default=True,
     help="How long to wait.",
 )
-@click.option(
-    "--url", envvar="KNELL_URL", show_envvar=True, help="A running service, such as http://127.0.0.1:8321."
-)
-@click.option("--token", envvar="KNELL_TOKEN", show_envvar=True, help="A token of the service.")
+@service_options
 @config_option
 @json_option
 @click.pass_context

@@ -44,6 +44,8 @@ async def read_body(request: web.Request) -> bytes:
     except TimeoutError:
         detail = f"the body did not come within {READ_SECONDS:g} seconds"
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, detail) from None
+    except ConnectionError:  # nobody reads this, and it is no mistake of ours
+        raise Problem(HTTPStatus.BAD_REQUEST, "the connection ended before the body did") from None
 
 
 def parse(body: bytes) -> Any:

@@ -28,6 +28,7 @@ PATH = "/v1/events"
 _KEY = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _WHY = {
     "mailbox_full": "too many events are waiting",
+    "disk_full": "the disk of the store is full",
     "store": "the store cannot be written",
     "stopped": "the service is stopping",
 }

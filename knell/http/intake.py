@@ -101,7 +101,7 @@ def _mistakes(item: Mapping[str, Any]) -> Iterator[FieldError]:
 def _wrong(name: str, value: Any, expected: Any) -> Iterator[FieldError]:
     try:
         msgspec.convert(value, expected)
-    except msgspec.ValidationError as error:
+    except (msgspec.ValidationError, UnicodeEncodeError) as error:  # half of a surrogate pair in a name
         _, found, path = str(error).rpartition(" - at `$")
         inside = path.rstrip("`") if found and name == "links" else ""
         words = _EXPECTED[f"links{inside[inside.find('.') :]}" if "." in inside else name]
@@ -116,7 +116,9 @@ def _unknown(item: Mapping[str, Any], known: tuple[str, ...], place: str, owner:
         if key not in known:
             hint = did_you_mean(key, [name for name in known if name not in item])
             message = ", ".join(filter(None, (f"is no field of {owner}", hint)))
-            yield FieldError(f"{place}{key[:_SHOWN]}", message)
+            # A key may hold halves of surrogate pairs, which no answer can.
+            shown = key[:_SHOWN].encode(errors="replace").decode()
+            yield FieldError(f"{place}{shown}", message)
 
 
 def _sealed(item: Mapping[str, Any]) -> Sealed | list[FieldError]:

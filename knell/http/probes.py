@@ -38,9 +38,10 @@ class Probes:
         cells = list(self._service.manager.system.cells())
         phase = self._service.phase
         up = {cell.path for cell in cells if cell.up}
-        ready = phase is Phase.SERVING and up.issuperset(NEEDED)
+        lack = self._service.manager.system.room.lack
+        ready = phase is Phase.SERVING and up.issuperset(NEEDED) and not lack
         lines = list(_lines(cells, phase)) if "verbose" in request.query else []
-        why = phase if phase is not Phase.SERVING else "an actor is down"
+        why = phase if phase is not Phase.SERVING else lack or "an actor is down"
         lines.append("ok" if ready else f"not ready: {why}")
         status = HTTPStatus.OK if ready else HTTPStatus.SERVICE_UNAVAILABLE
         return web.Response(status=status, text="\n".join(lines) + "\n")

@@ -13,12 +13,14 @@ from aiohttp import web
 
 from knell.errors import KnellError
 from knell.http.auth import check_address, guard, is_loopback
+from knell.http.deliveries import Deliveries
 from knell.http.events import Events
 from knell.http.headers import add_headers
 from knell.http.probes import Probes
 from knell.http.problems import Problem, problems
 from knell.http.reload import Reload
 from knell.http.service import Phase, Service
+from knell.http.tree import Tree
 from knell.log import log
 from knell.manager import NotificationManager
 
@@ -166,6 +168,6 @@ def application(service: Service) -> web.Application:
     """Return the routes of a service, with what every request goes through."""
     app = web.Application(middlewares=[problems, guard(service)])
     app.on_response_prepare.append(add_headers)
-    for part in (Probes(service), Events(service), Reload(service)):
+    for part in (Probes(service), Events(service), Deliveries(service), Tree(service), Reload(service)):
         app.add_routes(part.routes())
     return app

@@ -1,5 +1,9 @@
 """Where accepted events live: the storage contract and its implementations."""
 
+import math
+import shutil
+from pathlib import Path
+
 from knell.errors import StoreError
 from knell.store.contract import REMEMBERED, Reader, Store
 
@@ -34,3 +38,13 @@ def open_reader(url: str) -> Reader:
     raise StoreError(
         f"store: {url.split(':', 1)[0]!r} is no kind of store this version has; use sqlite:///path"
     )
+
+
+def free_bytes(url: str) -> float:
+    """Return what is left on the disk of a store; infinity when that cannot be told."""
+    if not url.startswith("sqlite:///"):
+        return math.inf
+    try:
+        return shutil.disk_usage(Path(url.removeprefix("sqlite:///")).absolute().parent).free
+    except OSError:  # whatever is wrong with it, the next commit will find out
+        return math.inf

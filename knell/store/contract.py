@@ -30,6 +30,11 @@ from knell.store.records import AuditRecord, DeliveryDetail, DeliveryRecord, Sel
 REMEMBERED = 7 * 86400.0
 """Seconds for which the keys of an event count as seen, unless somebody says otherwise."""
 
+REPLAY_INTERVAL = 0.05
+"""Seconds between two replayed deliveries of a channel: 20 a second. Replayed ones are older than whatever
+happens meanwhile and would go before it: between them there has to be room for what is new, and a provider
+that has just come back is not asked for everything at once. The channel's own rate limit holds besides."""
+
 
 class State(IntEnum):
     """A delivery's state as stored; everything below `DONE` is unfinished."""
@@ -179,8 +184,8 @@ class Store(Protocol):
     def replay(self, selection: Selection, by: str, now: float, interval: float) -> dict[str, int]:
         """Try dead and done deliveries again, under their old ids and with all their attempts.
 
-        Each is due `interval` seconds after the one before it. What a channel reported as settled already
-        (`Delivery.progress`) stays settled. Leaves an audit record.
+        Each is due `interval` seconds after the one before it of its channel. What a channel reported as
+        settled already (`Delivery.progress`) stays settled. Leaves an audit record.
 
         Returns:
             how many, by channel; deliveries in any other state are left alone.
@@ -237,6 +242,10 @@ class Reader(Protocol):
         """
         ...
 
+    def count(self, selection: Selection) -> int:
+        """Return how many deliveries are selected; it looks at each of them."""
+        ...
+
     def delivery(self, id_: str) -> DeliveryDetail | None:
         """Return one delivery with its history; None when it is not known."""
         ...
@@ -257,7 +266,7 @@ class Reader(Protocol):
         """Copy it to a new file, consistently, while its owner goes on.
 
         Raises:
-            StoreError: the file exists, or cannot be written.
+            StoreError: the file exists, or cannot be written, or what would be copied is damaged.
         """
         ...
 

@@ -12,7 +12,7 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
     """Copy everything that is committed now to a new file, on the disk when this returns.
 
     Raises:
-        StoreError: the file exists, or cannot be written.
+        StoreError: the file exists, or cannot be written, or the source is damaged.
     """
     try:
         # Made here, so that nobody's file is overwritten and nobody else can read what is in it.
@@ -24,6 +24,7 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
             source.backup(connection)  # in one step: a single moment, however much is written meanwhile
             # As one file, without a log that would have to be copied too.
             connection.execute("PRAGMA journal_mode = DELETE")
+            _check(connection)
         _sync(target)
         _sync(target.parent)
     except BaseException as error:
@@ -31,6 +32,13 @@ def copy(source: sqlite3.Connection, target: Path) -> None:
         if isinstance(error, sqlite3.Error | OSError):
             raise StoreError(f"backup {target}: {error}") from error
         raise
+
+
+def _check(connection: sqlite3.Connection) -> None:
+    """Refuse a copy that is as damaged as what it was made of: nobody should rely on it."""
+    (found,) = connection.execute("PRAGMA quick_check(1)").fetchone()
+    if found != "ok":
+        raise sqlite3.DatabaseError(f"the file is damaged; `knell store check` looks at all of it ({found})")
 
 
 def _sync(path: Path) -> None:

@@ -5,6 +5,7 @@ read back at the start and anything else is refused. The log is moved into the f
 a bug of SQLite that can damage a file needs two that do (https://www.sqlite.org/wal.html, "WAL-reset bug").
 """
 
+import ctypes
 import os
 import sqlite3
 import weakref
@@ -161,7 +162,17 @@ class SqliteFile:
 
     def disown(self) -> None:
         """Let go of the connection in a forked child: it is the parent's."""
-        self._db = None
+        if self._db is not None:
+            abandon(self._db)
+            self._db = None
+
+
+def abandon(connection: sqlite3.Connection) -> None:
+    """Never close a connection that a fork inherited, as the garbage collector would.
+
+    SQLite's "How To Corrupt", section 2.6: not even sqlite3_close() is safe in the child.
+    """
+    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
 
 
 def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:

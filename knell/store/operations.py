@@ -54,7 +54,8 @@ class Operations(Rows):
             "UPDATE delivery SET state = CASE WHEN order_key IS NULL THEN 1 ELSE 0 END, "  # noqa: S608
             "due = ? + ? * n, attempts = 0, crashes = 0, reason = '', error = '', "
             "receipt = NULL, finished = NULL "
-            f"FROM (SELECT d.id AS picked, row_number() OVER (ORDER BY d.id) - 1 AS n {FROM} "
+            "FROM (SELECT d.id AS picked, "
+            f"row_number() OVER (PARTITION BY d.channel ORDER BY d.id) - 1 AS n {FROM} "
             f"WHERE {condition} AND d.state IN (4, 5)) "
             "WHERE id = picked RETURNING channel, order_key",
             [now, interval, *values],

@@ -1,8 +1,10 @@
 """Reading the SQLite store beside its owner: a connection that cannot write, for any thread."""
 
+import os
 import shutil
 import sqlite3
 import threading
+import weakref
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,6 +19,7 @@ from knell.messages import ChannelStatus, DeliveryState, DeliveryStatus
 from knell.store.contract import State
 from knell.store.copying import copy
 from knell.store.examine import examine
+from knell.store.file import abandon
 from knell.store.records import (
     AttemptRecord,
     AuditRecord,
@@ -47,6 +50,7 @@ class SqliteReader:
         self._path = Path(path)
         self._lock = threading.Lock()
         self._db: sqlite3.Connection | None = None
+        _readers.add(self)
 
     def status(self, event_id: str) -> DeliveryStatus | None:
         """Return where an event stands."""
@@ -80,6 +84,13 @@ class SqliteReader:
         with self._lock:
             rows = self._rows(f"{_RECORD} WHERE {condition} ORDER BY d.id DESC LIMIT ?", *values, limit)
         return [_record(row) for row in rows]
+
+    def count(self, selection: Selection) -> int:
+        """Return how many deliveries are selected."""
+        condition, values = where(selection)
+        with self._lock:
+            ((count,),) = self._rows(f"SELECT count(*) {FROM} WHERE {condition}", *values)
+        return int(count)
 
     def delivery(self, id_: str) -> DeliveryDetail | None:
         """Return one delivery with its history."""
@@ -144,7 +155,9 @@ class SqliteReader:
             try:
                 return examine(self._connection())
             except sqlite3.DatabaseError as error:
-                return [f"{self._path}: {error}"]
+                if not self._path.exists():
+                    raise self._failed(error) from error
+                return [str(error)]
 
     def backup(self, target: Path) -> None:
         """Copy it to a new file, consistently, while its owner goes on."""
@@ -164,6 +177,12 @@ class SqliteReader:
     def _files(self) -> list[Path]:
         names = (self._path.name + suffix for suffix in ("", "-wal", "-shm"))
         return [path for name in names if (path := self._path.with_name(name)).exists()]
+
+    def disown(self) -> None:
+        """Let go of the connection in a forked child: it is the parent's."""
+        if self._db is not None:
+            abandon(self._db)
+            self._db = None
 
     def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         try:
@@ -206,6 +225,17 @@ def _record(row: tuple[Any, ...]) -> DeliveryRecord:
         finished=None if finished is None else _moment(finished),
         next_attempt=_moment(due) if state is State.DEFERRED else None,
     )
+
+
+_readers: weakref.WeakSet[SqliteReader] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    for reader in list(_readers):
+        reader.disown()
+
+
+os.register_at_fork(after_in_child=_after_fork)
 
 
 def _channel(event_id: str, row: tuple[Any, ...]) -> ChannelStatus:

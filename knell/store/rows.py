@@ -14,7 +14,7 @@ import msgspec
 
 from knell.deliveries import Route
 from knell.errors import StoreError
-from knell.events import NotificationEvent, unseal
+from knell.events import NotificationEvent, stored
 from knell.messages import Reason
 from knell.store.cache import EventCache
 from knell.store.contract import State
@@ -27,6 +27,13 @@ AND id = (SELECT min(id) FROM delivery WHERE channel = ?1 AND order_key = ?2 AND
 AND NOT EXISTS (SELECT 1 FROM delivery WHERE channel = ?1 AND order_key = ?2 AND state = 3)
 """
 
+_INSERT = "INSERT INTO delivery (id, seq, channel, order_key, rule, state) VALUES (?1, ?2, ?3, ?4, ?5, {})"
+_READY = _INSERT.format("2")
+_IN_ORDER = _INSERT.format(
+    "CASE WHEN EXISTS (SELECT 1 FROM delivery WHERE channel = ?3 AND order_key = ?4 AND finished IS NULL) "
+    "THEN 0 ELSE 2 END"
+)
+
 
 class Rows(SqliteFile):
     """What every part of the store does with its rows."""
@@ -38,13 +45,9 @@ class Rows(SqliteFile):
 
     def insert(self, seq: int, routes: Iterable[Route], order_key: str) -> None:
         """Add deliveries of an event: ready, or waiting behind an older one of the order key."""
+        statement = _IN_ORDER if order_key else _READY
         for route in routes:
-            self.db.execute(
-                "INSERT INTO delivery (id, seq, channel, order_key, rule, state) VALUES (?1, ?2, ?3, ?4, ?5, "
-                "CASE WHEN ?4 IS NOT NULL AND EXISTS (SELECT 1 FROM delivery WHERE channel = ?3 "
-                "AND order_key = ?4 AND finished IS NULL) THEN 0 ELSE 2 END)",
-                (self._next_row, seq, route.channel, order_key or None, route.rule),
-            )
+            self.db.execute(statement, (self._next_row, seq, route.channel, order_key or None, route.rule))
             self._next_row += 1
 
     def finish(  # noqa: PLR0913 - a row's columns
@@ -94,7 +97,10 @@ class Rows(SqliteFile):
             body = self.one("SELECT body FROM event WHERE seq = ?", seq)
             if body is None:
                 raise StoreError(f"store {self.path}: event number {seq} is missing")
-            event = unseal(body).event
+            try:
+                event = stored(body)
+            except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+                raise StoreError(f"store {self.path}: event number {seq} is damaged: {error}") from None
             self._events.put(seq, event, len(body))
         return event
 

@@ -1,5 +1,4 @@
 import asyncio
-import os
 import queue
 import threading
 from collections.abc import Callable
@@ -9,12 +8,9 @@ import pykka
 import pytest
 
 from knell.actors.behaviour import Behaviour, HandledError, Shutdown
-from knell.actors.cell import ForkedError
 from knell.actors.context import Context, Fenced
-from knell.actors.policy.restart import Backoff, Restart
-from knell.actors.seam import Envelope, StopRequest
-from knell.actors.spec import BRUTAL, Spec
-from knell.errors import SystemStopped
+from knell.actors.policy.restart import Restart
+from knell.actors.spec import Spec
 from tests.puppets import PATIENCE, Gate
 
 Puppets = Callable[..., Spec]
@@ -50,75 +46,6 @@ class Told(Behaviour):
 # A crash
 
 
-def test_address_and_mailbox_outlive_a_crash(tree: Any, story: Any, puppet: Puppets, gate: Gate) -> None:
-    """One ref for ever; what waited is handled in its order, by the next incarnation."""
-    tree.start(puppet())
-    ref = tree.ref("a")
-    ref.tell(gate)
-    assert gate.entered.wait(PATIENCE)
-    ref.tell(_crash)
-    for number in range(50):
-        ref.tell(number)
-    gate.leave.set()
-    story.until("a", "start", 2)
-    assert story.take(50) == [("a", number) for number in range(50)]
-    assert ref is tree.ref("a")
-    assert ref.ask("still here", timeout=PATIENCE) == "still here"
-
-
-def test_the_message_in_hand_is_a_dead_letter(tree: Any, story: Any, puppet: Puppets) -> None:
-    """By default it is not handled again; the letter says who, what and why."""
-    tree.start(puppet())
-    tree.ref("a").tell(_crash)
-    letter = tree.letter()
-    assert (letter.actor, letter.message, letter.reason) == ("a", _crash, "crashed")
-    assert isinstance(letter.error, ZeroDivisionError)
-    assert story.until("a", "start", 2)[-2][1] == "failure"
-
-
-def test_a_poison_message_is_handed_out_so_many_times(tree: Any, story: Any, puppet: Puppets) -> None:
-    """Before all others, then it is a dead letter and the next one is handled."""
-    tries: list[int] = []
-
-    def poison(puppet: Any) -> None:
-        tries.append(puppet.ctx.incarnation)
-        raise ZeroDivisionError
-
-    tree.start(puppet(attempts=3))
-    tree.ref("a").tell(poison)
-    tree.ref("a").tell("next")
-    story.until("a", "next")
-    assert len(set(tries)) == len(tries) == 3
-    assert tree.letter().message is poison
-    assert tree.host.letters.total == 1
-
-
-def test_an_ask_that_crashes_is_answered_with_its_exception(tree: Any, story: Any, puppet: Puppets) -> None:
-    """And counts as a crash: the state behind it is suspect; it is not handed out again."""
-    tree.start(puppet(attempts=3))
-    with pytest.raises(ZeroDivisionError, match="over a message"):
-        tree.ref("a").ask(_crash, timeout=PATIENCE)
-    told = story.until("a", "start", 2)
-    assert [word[1] for word in told] == ["start", "failure", "start"]
-    assert tree.host.letters.total == 0
-
-
-@pytest.mark.parametrize("error", [asyncio.CancelledError, SystemExit, KeyboardInterrupt, GeneratorExit])
-def test_no_exception_harms_another_actor(
-    tree: Any, story: Any, puppet: Puppets, error: type[BaseException]
-) -> None:
-    """Stock pykka would stop every actor of the process."""
-
-    def raise_it(_puppet: Any) -> None:
-        raise error("out of a handler")
-
-    tree.start(puppet("a"), puppet("b"))
-    tree.ref("a").tell(raise_it)
-    assert story.until("a", "start", 2).count(("b", "start", 1)) == 1
-    assert tree.ref("b").ask("alive", timeout=PATIENCE) == "alive"
-    assert tree.ref("a").ask("alive", timeout=PATIENCE) == "alive"
-
-
 def test_a_crash_over_a_settled_message_buries_nothing(tree: Any, story: Any, puppet: Puppets) -> None:
     """`HandledError`: the actor restarts, the message is dealt with, the cause is what is reported."""
 
@@ -128,6 +55,32 @@ def test_a_crash_over_a_settled_message_buries_nothing(tree: Any, story: Any, pu
     tree.start(puppet(attempts=3))
     tree.ref("a").tell(settled)
     assert story.until("a", "start", 2)[-2] == ("a", "failure", "ValueError('the cause')")
+    assert tree.host.letters.total == 0
+
+
+def test_an_ask_that_is_settled_before_the_crash_is_answered(tree: Any, puppet: Puppets) -> None:
+    """With the cause: nobody else would answer it. Also when the actor is stopping already."""
+
+    async def request() -> str:
+        return "done"
+
+    class Settler(Told):
+        finishes = True
+
+        def on_io(self, done: Any) -> None:
+            del done
+            raise HandledError(ValueError("written down"))
+
+    def settled(_puppet: Any) -> None:
+        raise HandledError(ValueError("the cause"))
+
+    control = tree.start(puppet(behaviour=Settler, attempts=3))
+    with pytest.raises(ValueError, match="the cause"):
+        _ask(tree.ref("a"), settled)
+    control.terminate_child("a")
+    control.restart_child("a")
+    _tell(tree.ref("a"), lambda p: p.ctx.spawn_io(request, op="r"))
+    control.terminate_child("a")
     assert tree.host.letters.total == 0
 
 
@@ -159,6 +112,33 @@ def test_an_orderly_end_is_no_crash(tree: Any, story: Any, puppet: Puppets) -> N
     assert tree.host.letters.total == 0
 
 
+def test_an_orderly_end_in_a_batch_loses_none_of_it(
+    tree: Any, story: Any, puppet: Puppets, gate: Gate
+) -> None:
+    """Nobody knows which message ended it: those of the batch are handed out again, one by one."""
+
+    class Batches(Told):
+        most = 10
+
+        def on_batch(self, messages: list[Any]) -> None:
+            for message in messages:
+                self.on_receive(message)
+
+    def end(puppet: Any) -> None:
+        puppet.story.put(("a", "end", puppet.ctx.incarnation))
+        raise Shutdown
+
+    tree.start(puppet(behaviour=Batches))
+    ref = tree.ref("a")
+    ref.tell(gate)
+    assert gate.entered.wait(PATIENCE)
+    for message in (end, "x", "y"):
+        ref.tell(message)
+    gate.leave.set()
+    assert story.take(4) == [("a", "end", 1), ("a", "end", 2), ("a", "x"), ("a", "y")]
+    assert tree.host.letters.total == 0
+
+
 def test_an_actor_asked_to_stop_comes_back(tree: Any, story: Any, puppet: Puppets) -> None:
     """`ref.stop()` is an end like any other; what waits in the mailbox stays there."""
     tree.start(puppet())
@@ -166,6 +146,43 @@ def test_an_actor_asked_to_stop_comes_back(tree: Any, story: Any, puppet: Puppet
     assert ref.stop(timeout=PATIENCE)
     assert [word[1] for word in story.until("a", "start", 2)] == ["start", "drain", "stop", "start"]
     assert ref.is_alive()
+
+
+def test_who_asked_it_to_stop_is_told_when_that_hangs(
+    tree: Any, story: Any, puppet: Puppets, gate: Gate
+) -> None:
+    """Every ask is answered: also that of `ref.stop()`, when `on_stop` never returns."""
+    tree.start(puppet(stop=gate, hang_after=0.05))
+    stopped = tree.ref("a").stop(block=False)
+    with pytest.raises(TimeoutError, match="hung: outcome unknown"):
+        stopped.get(timeout=PATIENCE)
+    story.until("a", "start", 3)
+
+
+def test_orders_that_come_while_it_stops_are_obeyed(tree: Any, story: Any, puppet: Puppets) -> None:
+    """By itself, with I/O under way: the supervisor's order is not left for a next incarnation."""
+    release = threading.Event()
+
+    async def request() -> str:
+        await asyncio.to_thread(release.wait, PATIENCE)
+        return "done"
+
+    control = tree.start(puppet())
+    ref = tree.ref("a")
+    _ask(ref, lambda p: p.ctx.spawn_io(request, op="r"))
+    asked = [ref.stop(block=False)]
+    story.until("a", "drain")
+    asked.append(ref.stop(block=False))
+    ordered = tree.system_message("a")
+    stopper = threading.Thread(target=control.terminate_child, args=["a"])
+    stopper.start()
+    assert ordered.wait(PATIENCE)
+    release.set()
+    stopper.join(PATIENCE)
+    assert not stopper.is_alive()
+    assert [future.get(timeout=PATIENCE) for future in asked] == [True, True]
+    assert story.rest() == [("a", "io", "r", "done", False), ("a", "stop")]
+    assert not ref.is_alive()
 
 
 def test_a_hook_that_crashes_changes_nothing(tree: Any, story: Any, puppet: Puppets) -> None:
@@ -178,109 +195,24 @@ def test_a_hook_that_crashes_changes_nothing(tree: Any, story: Any, puppet: Pupp
     story.until("a", "start", 3)
 
 
-# Bounds
-
-
-def test_a_full_mailbox_refuses_and_never_blocks(tree: Any, puppet: Puppets, story: Any, gate: Gate) -> None:
-    """Exactly the bound is kept; the rest are dead letters, and an ask is answered at once."""
-    tree.start(puppet(mailbox=10))
-    ref = tree.ref("a")
-    ref.tell(gate)
-    assert gate.entered.wait(PATIENCE)
-    for number in range(50):
-        ref.tell(number)
-    with pytest.raises(pykka.ActorDeadError, match="mailbox_full"):
-        ref.ask("full", timeout=PATIENCE)
-    assert tree.host.letters.counts() == {("a", "mailbox_full"): 41}
-    assert tree.cell("a").mailbox.depth == 10
-    gate.leave.set()
-    assert story.until("a", 9)[-10:] == [("a", number) for number in range(10)]
-    assert ref.ask("room", timeout=PATIENCE) == "room"
-
-
-def test_the_bound_holds_while_it_is_down(tree: Any, puppet: Puppets, story: Any) -> None:
-    """A crash loop does not gather messages without end."""
-    tree.start(puppet(mailbox=2, backoff=Backoff(3600, 3600)))
-    ref = tree.ref("a")
-    ref.tell(_crash)
-    story.until("a", "failure", "ZeroDivisionError('over a message')")
-    for number in range(4):
-        ref.tell(number)
-    assert tree.host.letters.counts() == {("a", "crashed"): 1, ("a", "mailbox_full"): 2}
-
-
 # Hung handlers
-
-
-def test_a_hung_handler_is_given_up(tree: Any, story: Any, puppet: Puppets, gate: Gate) -> None:
-    """Another thread goes on with the same mailbox; the message in hand is a dead letter, outcome unknown."""
-    tree.start(puppet(hang_after=0.05))
-    ref = tree.ref("a")
-    ref.tell(gate)
-    assert gate.entered.wait(PATIENCE)
-    ref.tell("next")
-    story.until("a", "next")
-    letter = tree.letter()
-    assert (letter.message, letter.reason) == (gate, "hung")
-    assert "outcome unknown" in str(letter.error)
-    assert tree.event("hung").actor == "a"
-    assert tree.host.living_zombies() == 1
-    gate.leave.set()
-
-
-def test_nothing_a_given_up_handler_does_counts(tree: Any, story: Any, puppet: Puppets) -> None:
-    """Its reply, its `keep`, its timers and its I/O: when it returns one day, it has ended."""
-    entered, leave, ended = threading.Event(), threading.Event(), threading.Event()
-    refused: list[str] = []
-
-    async def nothing() -> None:
-        return
-
-    def hang(puppet: Any) -> str:
-        ctx, keep = puppet.ctx, puppet.ctx.keep
-        keep["by"] = ["before"]
-        inner = keep["by"]
-        entered.set()
-        assert leave.wait(PATIENCE)
-        inner.append("zombie")
-        keep["late"] = True
-        actions: list[Callable[[], Any]] = [
-            lambda: ctx.keep,
-            lambda: ctx.pending,
-            lambda: ctx.cell,
-            lambda: ctx.wake_at("x", 0.0),
-            lambda: ctx.spawn_io(nothing, op="late"),
-        ]
-        for action in actions:
-            try:
-                action()
-            except Fenced as error:
-                refused.append(str(error))
-        ended.set()
-        return "too late"
-
-    tree.start(puppet(hang_after=0.05))
-    ref = tree.ref("a")
-    future = ref.ask(hang, block=False)
-    assert entered.wait(PATIENCE)
-    with pytest.raises(TimeoutError, match="hung: outcome unknown"):
-        future.get(timeout=PATIENCE)
-    assert ref.ask("serves again", timeout=PATIENCE) == "serves again"
-    leave.set()
-    assert ended.wait(PATIENCE)
-    assert len(refused) == 5
-    assert _ask(ref, lambda p: (p.ctx.keep, p.ctx.pending)) == ({"by": ["before"]}, {})
-    assert story.until("a", "serves again").count(("a", "timer", "x")) == 0
 
 
 def test_an_actor_that_keeps_addresses_can_be_given_up(
     tree: Any, story: Any, puppet: Puppets, gate: Gate
 ) -> None:
-    """What is kept may hold what cannot be copied: refs, locks, weak references."""
+    """What is kept may hold what cannot be copied: refs, locks, what changes while it is copied."""
+
+    class Changing:
+        def __deepcopy__(self, memo: Any) -> Any:
+            raise RuntimeError("dictionary changed size during iteration")
+
+        __copy__ = __deepcopy__
 
     def hang(puppet: Any) -> None:
         puppet.ctx.keep["wants"] = {"slack": puppet.ctx.ref}
         puppet.ctx.keep["lock"] = threading.Lock()
+        puppet.ctx.keep["changing"] = Changing()
         gate(puppet)
 
     tree.start(puppet(hang_after=0.05))
@@ -292,28 +224,6 @@ def test_an_actor_that_keeps_addresses_can_be_given_up(
 
 
 # I/O
-
-
-def test_outcomes_reach_the_next_incarnation(tree: Any, story: Any, puppet: Puppets) -> None:
-    """A hundred requests under way at a crash: every outcome comes, marked as another's."""
-    release = threading.Event()
-
-    async def request(number: int) -> int:
-        await asyncio.to_thread(release.wait, PATIENCE) if number == 0 else await asyncio.sleep(0)
-        return number
-
-    def begin(puppet: Any) -> None:
-        for number in range(100):
-            puppet.ctx.spawn_io(request, number, op=number)
-        raise ZeroDivisionError
-
-    tree.start(puppet())
-    tree.ref("a").tell(begin)
-    story.until("a", "start", 2)
-    release.set()
-    outcomes = sorted(story.take(100), key=lambda word: word[2])
-    assert outcomes == [("a", "io", number, number, True) for number in range(100)]
-    assert _ask(tree.ref("a"), lambda p: p.ctx.pending) == {}
 
 
 def test_an_exception_of_a_coroutine_is_an_outcome(tree: Any, story: Any, puppet: Puppets) -> None:
@@ -358,39 +268,28 @@ def test_an_outcome_that_comes_while_it_is_down_waits(tree: Any, story: Any, pup
     assert story.until("a", "user")[-2:] == [("a", "io", "r", "done", True), ("a", "user")]
 
 
-def test_outcomes_are_awaited_before_a_stop(tree: Any, story: Any, puppet: Puppets) -> None:
-    """Nothing more is begun, and what is under way is heard before `on_stop`."""
-    release = threading.Event()
+def test_an_outcome_that_came_while_it_was_down_is_served_first(
+    tree: Any, story: Any, puppet: Puppets
+) -> None:
+    """It is a system message, so an incarnation that holds users back gets it too."""
 
     async def request() -> str:
-        await asyncio.to_thread(release.wait, PATIENCE)
         return "done"
 
-    control = tree.start(puppet())
-    _ask(tree.ref("a"), lambda p: p.ctx.spawn_io(request, op="r"))
-    stopper = threading.Thread(target=control.terminate_child, args=["a"])
-    stopper.start()
-    story.until("a", "drain")
-    release.set()
-    assert story.take(2) == [("a", "io", "r", "done", False), ("a", "stop")]
-    stopper.join(PATIENCE)
+    def hold(puppet: Any) -> None:
+        puppet.ctx.holding = puppet.ctx.incarnation > 1
 
+    def posted(_puppet: Any) -> None:
+        tree.host.io.run(asyncio.sleep, 0, timeout=PATIENCE)
 
-def test_an_outcome_after_the_deadline_is_a_dead_letter(tree: Any, story: Any, puppet: Puppets) -> None:
-    """With the outcome in it: it is known, and whoever makes amends can write it down."""
-    release = threading.Event()
+    def begin(puppet: Any) -> None:
+        puppet.ctx.spawn_io(request, op="r")
+        raise ZeroDivisionError
 
-    async def request() -> str:
-        await asyncio.to_thread(release.wait, PATIENCE)
-        return "done"
-
-    control = tree.start(puppet(shutdown=0.05))
-    _ask(tree.ref("a"), lambda p: p.ctx.spawn_io(request, op="r"))
-    control.terminate_child("a")
-    assert [word[1] for word in story.rest()] == ["start", "drain", "stop"]
-    release.set()
-    letter = tree.letter()
-    assert (letter.message.op, letter.message.result, letter.reason) == ("r", "done", "stopped")
+    tree.start(puppet(start=hold, failure=posted))
+    tree.ref("a").tell(begin)
+    assert story.until("a", "start", 2)
+    assert story.next() == ("a", "io", "r", "done", True)
 
 
 # Stopping
@@ -449,19 +348,8 @@ def test_an_actor_that_finishes_handles_what_waits(
     assert (tree.letter().message, tree.host.letters.counts()) == ("late", {("a", "stopped"): 1})
 
 
-def test_a_brutal_stop_calls_no_hook(tree: Any, story: Any, puppet: Puppets, gate: Gate) -> None:
-    """A handler in the middle of something is given up at once."""
-    control = tree.start(puppet(shutdown=BRUTAL))
-    tree.ref("a").tell(gate)
-    assert gate.entered.wait(PATIENCE)
-    control.terminate_child("a")
-    assert story.rest() == [("a", "start", 1)]
-    assert tree.letter().message is gate
-    gate.leave.set()
-
-
-def test_a_stop_does_not_wait_for_the_stubborn(tree: Any, puppet: Puppets, gate: Gate) -> None:
-    """Past its deadline an actor is given up, and its message is a dead letter."""
+def test_an_actor_given_up_at_its_stop_can_be_started_again(tree: Any, puppet: Puppets, gate: Gate) -> None:
+    """By another thread, whatever becomes of the one that was too late."""
     control = tree.start(puppet(shutdown=0.05))
     tree.ref("a").tell(gate)
     assert gate.entered.wait(PATIENCE)
@@ -471,20 +359,6 @@ def test_a_stop_does_not_wait_for_the_stubborn(tree: Any, puppet: Puppets, gate:
     gate.leave.set()
     control.restart_child("a")
     assert tree.ref("a").ask("again", timeout=PATIENCE) == "again"
-
-
-def test_a_watcher_is_told_of_the_final_stop_only(tree: Any, story: Any, puppet: Puppets) -> None:
-    """Once, never at a restart; at once if it has happened already; not after `unwatch`."""
-    control = tree.start(puppet("a"), puppet("watcher"))
-    watched, watcher = tree.ref("a"), tree.ref("watcher")
-    first = _ask(watcher, lambda p: p.ctx.watch(watched))
-    _ask(watcher, lambda p: p.ctx.unwatch(p.ctx.watch(watched)))
-    watched.tell(_crash)
-    story.until("a", "start", 2)
-    control.terminate_child("a")
-    last = _ask(watcher, lambda p: p.ctx.watch(watched))
-    told = story.until("watcher", "terminated", "a", last)
-    assert [word[3] for word in told if word[1] == "terminated"] == [first, last]
 
 
 # Turns
@@ -628,36 +502,3 @@ def test_a_given_up_incarnation_finds_nobody(tree: Any, story: Any, puppet: Pupp
     story.until("a", "start", 3)
     gate.leave.set()
     assert isinstance(found.get(timeout=PATIENCE), Fenced)
-
-
-# The process
-
-
-@pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
-def test_a_forked_child_is_told_so(tree: Any, puppet: Puppets) -> None:
-    """Its actors have no threads: tell and ask are refused at once, where they would wait for ever."""
-    tree.start(puppet())
-    ref = tree.ref("a")
-    pid = os.fork()
-    if pid == 0:
-        refused: list[BaseException] = []
-        for call in (ref.tell, ref.ask):
-            try:
-                call("x")
-            except ForkedError as error:
-                refused.append(error)
-        os._exit(0 if len(refused) == 2 else 1)
-    assert os.waitpid(pid, 0)[1] == 0
-    assert ref.ask("parent", timeout=PATIENCE) == "parent"
-    assert issubclass(ForkedError, SystemStopped)
-    assert issubclass(ForkedError, pykka.ActorDeadError)
-
-
-def test_the_seams_of_pykka_are_where_they_were() -> None:
-    """A new version of pykka that moves one fails here, and not in a host's process."""
-    overridden = ("_create_actor_inbox", "_actor_loop", "_start_actor_loop")
-    assert all(callable(getattr(pykka.ThreadingActor, name, None)) for name in overridden)
-    envelope: Envelope[str] = Envelope("message", reply_to=None)
-    assert (envelope.message, envelope.reply_to) == ("message", None)
-    assert type(StopRequest()) is StopRequest
-    assert {"tell", "ask", "stop", "is_alive"} <= set(vars(pykka.ActorRef))

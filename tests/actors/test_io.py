@@ -78,27 +78,6 @@ def test_a_function_that_fails_before_its_first_step_is_reported(io: IoLoop) -> 
     assert isinstance(outcomes.next()[1], TypeError)
 
 
-def test_many_run_side_by_side(io: IoLoop) -> None:
-    """A thousand calls that wait for each other all end."""
-    outcomes, count = Outcomes(), 1000
-
-    async def meet() -> None:
-        nonlocal count
-        count -= 1
-        if count == 0:
-            everybody.set()
-        await everybody.wait()
-
-    everybody = io.run(_event)
-    for _ in range(1000):
-        io.submit(meet, (), outcomes)
-    assert [outcomes.next() for _ in range(1000)] == [(None, None)] * 1000
-
-
-async def _event() -> asyncio.Event:
-    return asyncio.Event()
-
-
 def test_what_still_runs_is_cancelled_at_the_end() -> None:
     """Its outcome is reported all the same; later work is refused."""
     io, outcomes, entered = IoLoop(), Outcomes(), threading.Event()

@@ -137,9 +137,8 @@ ODD: list[tuple[dict[str, Any], str]] = [
         "console: a delivery is given up after about 10 hours",
     ),
     ({"sources": [{"type": "github"}]}, "has no effect in this version"),
-    ({"dedup": {"key": ["title"]}}, "has no effect in this version"),
     ({"security": {"redact": ["email"]}}, "has no effect in this version"),
-    ({"channels": {"console": {"expire_after_seconds": 5}}}, "has no effect in this version"),
+    ({"supervision": {"children": {"watcher": {"mailbox": 5}}}}, "has no effect in this version"),
     ({"channels": {"console": {"events": ["*", "job_faild"]}}}, "did you mean 'job_failed'?"),
     (
         {"channels": {"console": {}, "slack": {"enabled": False, "webhook_url": "${SLACK_X}"}}},
@@ -159,6 +158,16 @@ def test_what_is_odd_is_a_warning(settings: Callable[..., None], keys: dict[str,
     assert ": warning: " in line
     assert warning in line
     assert result.stderr.endswith("; 1 warning\n")
+
+
+@pytest.mark.parametrize(("expires", "warnings"), [(3600, 0), (86_399, 0), (86_400, 1), (None, 1)])
+def test_what_is_soon_worthless_may_be_given_up_early(
+    settings: Callable[..., None], expires: float | None, warnings: int
+) -> None:
+    """Whoever says when a delivery is worthless thought about outages; beyond a day they still matter."""
+    given = {} if expires is None else {"expire_after_seconds": expires}
+    settings(channels={"console": {"retry": {"max_retries": 3}, **given}})
+    assert check().stdout.count("a delivery is given up after about 4 seconds") == warnings
 
 
 @pytest.mark.parametrize(

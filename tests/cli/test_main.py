@@ -69,9 +69,12 @@ def test_help_imports_nothing_heavy(environ: dict[str, str]) -> None:
     assert not imported(environ, "send", "--help") & HEAVY
 
 
-def test_sending_to_a_service_imports_nothing_heavy(environ: dict[str, str]) -> None:
-    """A script that sends an event does not wait for a whole system to load."""
-    loaded = imported(environ, "send", "x", "--title", "x", "--url", "http://127.0.0.1:9")
+@pytest.mark.parametrize(
+    "arguments", [["send", "x", "--title", "x"], ["dead", "ls"], ["dead", "show", "x:y"]]
+)
+def test_asking_a_service_imports_nothing_heavy(environ: dict[str, str], arguments: list[str]) -> None:
+    """A script that sends an event, or looks at one, does not wait for a whole system to load."""
+    loaded = imported(environ, *arguments, "--url", "http://127.0.0.1:9")
     assert "http" in loaded
     assert not loaded & HEAVY
 

@@ -21,6 +21,14 @@ from knell.events import NotificationEvent, seal
 from knell.messages import DeliveryResult
 
 Run = Callable[..., subprocess.CompletedProcess[str]]
+CRASHER = """
+from knell.channels.base import Channel
+
+
+class Crasher(Channel):
+    async def send(self, message): raise RuntimeError("a bug \\x1b[31m in red")
+"""
+
 PROBE = {"type": "probe:Probe", "events": ["*"]}
 
 
@@ -59,6 +67,21 @@ def test_waiting_prints_json_for_programs(run: Run) -> None:
     assert (answer["id"], answer["duplicate"]) == ("e1", False)
     (delivered,) = msgspec.convert(answer["results"], list[DeliveryResult])
     assert (delivered.notification_id, delivered.channel, delivered.success) == ("e1", "probe", True)
+
+
+def test_a_traceback_is_told_in_a_line(run: Run, folder: Path, configure: Callable[..., None]) -> None:
+    """Its last one, which names the exception; what it says is text to the terminal. All of it is kept."""
+    (folder / "crasher.py").write_text(CRASHER)
+    configure(crasher={"type": "crasher:Crasher", "events": ["*"]})
+    result = run("send", "job_failed", "--title", "x", "--wait", "--event-id", "e1")
+    assert (result.returncode, result.stdout) == (
+        1,
+        "crasher  failed at attempt 3: crashed: RuntimeError: a bug \\x1b[31m in red\n",
+    )
+    told = run("dead", "show", "e1:crasher").stdout
+    assert "the crash of try 3:\n  Traceback (most recent call last):\n" in told
+    assert 'crasher.py", line 6, in send' in told
+    assert "\x1b" not in told
 
 
 def test_what_is_not_delivered_in_time_is_kept(run: Run, folder: Path) -> None:

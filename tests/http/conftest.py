@@ -11,6 +11,7 @@ import pytest
 
 from knell.http.server import HttpServer
 from knell.manager import NotificationManager
+from knell.store import free_bytes
 
 EVENT = {"event_type": "job_failed", "source": "dispatcher", "title": "nightly"}
 
@@ -71,14 +72,20 @@ def make(tmp_path: Path) -> Iterator[Callable[..., Served]]:
     """Return what makes a served system of a configuration; `started=False` leaves its actors out."""
     made: list[Served] = []
 
-    def run(*, started: bool = True, source: Any = None, **config: Any) -> Served:
+    def run(
+        *,
+        started: bool = True,
+        source: Any = None,
+        free: Callable[[str], float] = free_bytes,
+        **config: Any,
+    ) -> Served:
         store = tmp_path / "knell.db"
         settings = {
             "channels": {"console": {"events": ["pr_created"]}},
             "store": {"url": f"sqlite:///{store}"},
             **config,
         }
-        manager = NotificationManager(source or settings)
+        manager = NotificationManager(source or settings, free=free)
         served = Served(manager, HttpServer(manager, ("127.0.0.1", 0)), store)
         made.append(served)
         served.server.start()

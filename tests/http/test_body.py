@@ -161,10 +161,30 @@ def test_a_length_that_promises_too_little_cuts_the_body(served: Any) -> None:
     assert answer.split()[1] == b"400"
 
 
+def test_a_client_that_leaves_is_no_failure_of_ours(served: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """Half a body and the end of the connection: anybody can do that, and nobody's log fills with it."""
+    with socket.create_connection(("127.0.0.1", served.port), timeout=20) as client:
+        client.sendall(_HEAD + b'Content-Length: 1000\r\n\r\n{"a"')
+        client.shutdown(socket.SHUT_WR)
+        while client.recv(65536):
+            pass
+    assert served.ask("GET", "/livez").status == 200  # served by the same loop, after it
+    assert not [record for record in caplog.records if record.msg == "http.failed"]
+
+
+def test_chunks_that_are_none_are_refused(served: Any, caplog: pytest.LogCaptureFixture) -> None:
+    """What breaks off in its middle is the sender's mistake."""
+    answer = _raw(served.port, b'Transfer-Encoding: chunked\r\n\r\n5\r\n{"a":\r\nZZ\r\n')
+    assert answer.split()[1] == b"400"
+    assert not [record for record in caplog.records if record.msg == "http.failed"]
+
+
+_HEAD = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
+
+
 def _raw(port: int, rest: bytes) -> bytes:
-    head = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
-        client.sendall(head + rest)
+        client.sendall(_HEAD + rest)
         answer = b""
         while chunk := client.recv(65536):
             answer += chunk

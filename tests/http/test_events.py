@@ -1,19 +1,30 @@
 import sqlite3
+import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
+from threading import Event
 from typing import Any
 
 import pytest
 
+from knell.actors import outbox, router
 from knell.actors.receipt import Receipt
 from knell.errors import StoreError, SystemStopped
 from knell.events import Sealed
 from knell.http import events as module
 from knell.store.reader import SqliteReader
 from knell.store.sqlite import SqliteStore
+from tests.puppets import PATIENCE
 
 AT = "2026-01-31T12:00:00Z"
+
+
+def until(condition: Callable[[], bool]) -> None:
+    """Wait for something that is not told by anybody."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
 
 
 def test_an_accepted_event_is_on_disk(served: Any, event: dict[str, Any]) -> None:
@@ -175,6 +186,67 @@ def test_a_store_that_cannot_be_written_is_no_accepted_event(
         broken.setattr(SqliteStore, "commit", fail)
         assert served.post(event).status == 503
     assert served.post(event).status == 202
+
+
+def test_a_disk_that_is_nearly_full_is_a_503_that_says_so(
+    make: Callable[..., Any], event: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody is to send events here until there is room; then everything is as before, by itself."""
+    monkeypatch.setattr(outbox, "LOOK", 0.005)
+    free = [0.0]
+
+    def left(_url: str) -> float:
+        return free[0]
+
+    served = make(free=left)
+    reply = served.post({**event, "event_id": "e1"})
+    assert (reply.status, reply.headers["Retry-After"], reply.json["id"]) == (503, "2", "e1")
+    assert reply.headers["Content-Type"] == "application/problem+json"
+    assert "the disk of the store is full" in reply.json["detail"]
+    probe = served.ask("GET", "/readyz")
+    assert probe.status == 503
+    assert probe.body == b"not ready: the disk of the store has 0 MiB left, store.min_free_mb is 128\n"
+    assert served.ask("GET", "/livez").status == 200
+    free[0] = float("inf")
+    until(lambda: served.ask("GET", "/readyz").status == 200)
+    assert served.post({**event, "event_id": "e1"}).status == 202
+
+
+def test_a_store_that_cannot_keep_up_is_a_503_at_the_bound(
+    make: Callable[..., Any], event: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Memory ends at the bounds of router and outbox; what was taken is kept, what was refused is not."""
+    monkeypatch.setattr(router, "MOST_UNCONFIRMED", 4)
+    monkeypatch.setattr(module, "COMMIT_SECONDS", 0.0)
+    stuck, go_on = Event(), Event()
+    commit = SqliteStore.commit
+
+    def slow(store: SqliteStore) -> None:
+        if store.one("SELECT count(*) FROM event"):
+            stuck.set()
+            assert go_on.wait(PATIENCE)
+        commit(store)
+
+    monkeypatch.setattr(SqliteStore, "commit", slow)
+    served = make(supervision={"children": {"router": {"mailbox": 3}}})
+    cells = served.manager.system.root.children
+    replies: list[Any] = []
+    try:
+        for number in range(200):
+            replies.append(served.post({**event, "event_id": f"e{number}"}))
+            if "too many events are waiting" in replies[-1].json["detail"]:
+                break
+        assert stuck.is_set()
+        assert (replies[-1].status, replies[-1].headers["Retry-After"]) == (503, "2")
+        assert cells["router"].mailbox.depth == 3
+        assert cells["outbox"].mailbox.depth <= 4
+    finally:
+        go_on.set()
+    until(lambda: cells["router"].mailbox.depth == 0)
+    monkeypatch.setattr(module, "COMMIT_SECONDS", PATIENCE)
+    assert served.post({**event, "event_id": "last"}).status == 202
+    kept = {row[0] for row in sqlite3.connect(served.store).execute("SELECT id FROM event")}
+    assert kept == {"last", *(reply.json["id"] for reply in replies[:-1])}
 
 
 def test_a_commit_that_takes_too_long_is_no_accepted_event(

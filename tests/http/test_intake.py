@@ -1,3 +1,4 @@
+import json
 from http import HTTPStatus
 from typing import Any
 
@@ -103,6 +104,22 @@ def test_a_long_name_is_not_repeated_in_full() -> None:
     assert [len(field) for field in refused({**EVENT, "x" * 10_000: 1})] == [100]
 
 
+@pytest.mark.parametrize(
+    ("change", "fields"),
+    [
+        ({"a\ud800": 1}, ["a?"]),
+        ({"links": [{"url": "https://x.example", "b\udfff": 1}]}, ["links", "links[0].b?"]),
+        ({"severity": "\ud800"}, ["severity"]),
+    ],
+)
+def test_half_of_a_surrogate_pair_is_the_senders_mistake(change: dict[str, Any], fields: list[str]) -> None:
+    """It can stand in JSON, and in no answer: the refusal shows what can be shown."""
+    with pytest.raises(Problem) as caught:
+        events_in({**EVENT, **change})
+    body = json.loads(bytes(caught.value.response().body))  # type: ignore[arg-type]
+    assert [error["field"] for error in body["errors"]] == fields
+
+
 def test_what_no_provider_takes_is_replaced() -> None:
     """NUL and halves of surrogate pairs never reach the store."""
     (sealed,) = events_in({**EVENT, "title": "a\0b\ud800"})
@@ -116,9 +133,10 @@ def test_a_key_makes_the_id_unless_one_is_given() -> None:
     assert events_in({**EVENT, "event_id": "mine"}, "k")[0].event.event_id == "mine"
 
 
+_TEXT = st.text(st.characters(exclude_categories=()), max_size=20)  # lone surrogates too
 _JSON: st.SearchStrategy[Any] = st.recursive(
-    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | st.text(max_size=20),
-    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(max_size=8), inner, max_size=4),
+    st.none() | st.booleans() | st.integers(-(2**40), 2**40) | _TEXT,
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(_TEXT, inner, max_size=4),
     max_leaves=10,
 )
 _FIELDS = ("event_type", "source", "title", "description", "severity", "metadata", "links", "timestamp")
@@ -132,3 +150,4 @@ def test_no_json_does_harm(found: Any) -> None:
     except Problem as problem:
         assert problem.status is HTTPStatus.UNPROCESSABLE_ENTITY  # noqa: PT017 - both ends are right
         assert problem.more["errors"]  # noqa: PT017
+        assert problem.response().status == problem.status  # noqa: PT017 - it can be written

@@ -71,14 +71,16 @@ class Operations:
         found = selected(self.opened("replay"), selection)
         rows = [row for row in found if row.state in {State.DONE, State.DEAD}]
         fresh: dict[str, Any] = {"attempts": 0, "crashes": 0, "reason": "", "error": ""}
-        for place, row in enumerate(rows):
+        places: Counter[str] = Counter()
+        for row in rows:
             state = State.WAITING if row.order_key else State.DEFERRED
-            due = now + interval * place
+            due = now + interval * places[row.channel]
+            places[row.channel] += 1
             self.disk.change(row, state=state, due=due, receipt=None, finished=None, **fresh)
         for row in rows:
             self._make_way(row, now)
         self._audit(now, by, "replay", selection, len(rows))
-        return dict(Counter(row.channel for row in rows))
+        return dict(places)
 
     def _make_way(self, row: Row, now: float) -> None:
         """Let a younger delivery that may go wait again, once an older one has come back."""

@@ -46,6 +46,10 @@ class MemoryReader:
         rows = [row for row in selected(disk, selection) if not cursor or row.id < int(cursor)]
         return [_record(row, disk.tables.events[row.seq]) for row in reversed(rows)][:limit]
 
+    def count(self, selection: Selection) -> int:
+        """Return how many deliveries are selected."""
+        return len(list(selected(self._committed(), selection)))
+
     def delivery(self, id_: str) -> DeliveryDetail | None:
         """Return one delivery with its history."""
         disk = self._committed()

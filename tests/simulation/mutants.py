@@ -38,7 +38,7 @@ class ForgetsWhoAsked(Outbox):
     """Takes a request as answered before the commit that answers it."""
 
     def _later(self, tell: Callable[..., None], *args: Any) -> None:
-        if tell == self._deliver:
+        if tell == self._hand_out:
             want, deliver = args
             del self._wants[want.channel]
             super()._later(want.reply_to.tell, deliver)

@@ -140,6 +140,7 @@ class Wire:
     """Stands for the I/O loop: a send is a request on the simulated network, anything else ends at once."""
 
     alive = True
+    inside = False
 
     def __init__(self, send: Callable[[Sending, Finished], None]) -> None:
         self._send = send

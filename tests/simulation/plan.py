@@ -6,7 +6,7 @@ from functools import cache
 from random import Random
 from typing import Any
 
-from knell.config.schema import NotificationConfig, OpenChannelConfig
+from knell.config.schema import NotificationConfig, OpenChannelConfig, Store
 from knell.events import NotificationEvent, Sealed, Severity, seal
 
 TYPES = ("build", "deploy", "alarm")
@@ -107,6 +107,7 @@ def _surroundings(number: int) -> tuple[float, bool, NotificationConfig]:
     config = NotificationConfig(
         channels={name: _section(dice, name, names, scale) for name in names},
         supervision=_supervision(dice, names, 30.0 * scale if hang else NEVER),
+        store=Store(min_free_mb=0),
     )
     return scale, hang, config
 

@@ -10,6 +10,7 @@ from prometheus_client import CollectorRegistry
 from knell.actors.cell import Cell
 from knell.actors.channel import ChannelActor, Equipment
 from knell.actors.clock import Clock
+from knell.actors.ending import running
 from knell.actors.host import Host
 from knell.actors.outbox import Outbox
 from knell.actors.spec import Spec
@@ -86,7 +87,7 @@ class Process(System):
         supervisor = self.root.children.get("channels")
         return list(supervisor.children.values()) if supervisor else []
 
-    def find_store(self, _url: str) -> MemoryStore:
+    def find_store(self, _url: str, _remember: float) -> MemoryStore:
         """Return another store on the one disk."""
         return self._cast.store(self._disk)
 
@@ -96,6 +97,7 @@ class Process(System):
 
     def vanish(self) -> None:
         """Leave nothing but the disk."""
+        running.discard(self)
         self._disk.crash()
         for thread in self._stage.threads:
             thread.kill()

@@ -4,7 +4,6 @@ import hashlib
 import re
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 import knell.log as log_module
@@ -61,12 +60,9 @@ class _Log:
     def __init__(self, note: Callable[..., None] | None) -> None:
         self._note = note
 
-    def __getattr__(self, _level: str) -> Callable[..., None]:
-        return _drop if self._note is None else partial(self._line, self._note)
-
-    @staticmethod
-    def _line(note: Callable[..., None], event: str, **fields: Any) -> None:
-        note("log", event, *(f"{name}={value}" for name, value in fields.items()))
+    def __getattr__(self, level: str) -> Callable[..., None]:
+        note = self._note
+        return _drop if note is None else lambda *words, **more: note("log", level, *words, more)
 
 
 def _drop(*_: Any, **__: Any) -> None:

@@ -285,12 +285,32 @@ def test_damage_is_found_after_an_unclean_end(damaged: Path) -> None:
     store.close()
 
 
+def test_a_damaged_event_is_named(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> None:
+    """A stored event is not checked again, but what is no event any more does not pass for one."""
+    store.begin()
+    store.append(submit("e1", "slack"), NOW)
+    store.commit()
+    store.close()
+    for body in (b"{", b"\xff", b'{"title": "t"}'):
+        with sqlite3.connect(path) as db:
+            db.execute("UPDATE event SET body = ?", (body,))
+        db.close()
+        store.open()
+        with pytest.raises(StoreError, match="event number 1 is damaged"):
+            store.event(1)
+        store.close()
+
+
 def test_damage_is_named_when_it_is_met(damaged: Path) -> None:
-    """A reader finds it too, and the check lists it."""
+    """A reader finds it too, the check lists it, and no backup is made of it."""
     reader = SqliteReader(str(damaged))
     with pytest.raises(StoreError, match="`knell store check` looks at all of it"):
         reader.status("e1")
     assert reader.check()
+    copy = damaged.with_name("copy.db")
+    with pytest.raises(StoreError, match="damaged"):
+        reader.backup(copy)
+    assert not copy.exists()
     reader.close()
 
 

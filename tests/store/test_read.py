@@ -228,6 +228,7 @@ def test_every_field_of_a_selection_counts(
     start(store, *fetch(store))
     accept(store, submit("open", "slack"), now=NOW + 10)
     assert [record.event_id for record in place.reader().deliveries(selection)] == found
+    assert place.reader().count(selection) == len(found)
 
 
 def test_one_delivery_is_shown_with_its_event(place: Any, store: Store, submit: Submit) -> None:

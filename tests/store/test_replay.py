@@ -70,6 +70,19 @@ def test_a_replay_is_spread_over_time(place: Any, store: Store, submit: Submit) 
         assert ids(fetch(store, now=NOW + 0.5 * n)) == [f"e{m}" for m in range(n + 1)]
 
 
+def test_every_channel_has_a_pace_of_its_own(store: Store, submit: Submit) -> None:
+    """What one channel gets back keeps no other waiting."""
+    accept(store, *(submit(f"e{n}", "slack", "email") for n in range(3)))
+    for channel in ("slack", "email"):
+        for delivery in fetch(store, channel):
+            start(store, delivery)
+            settle(store, delivery, Dead(Reason.REFUSED))
+    replay(store, interval=1.0)
+    for channel in ("slack", "email"):
+        for n in range(3):
+            assert ids(fetch(store, channel, now=NOW + n)) == [f"e{m}" for m in range(n + 1)]
+
+
 def test_what_is_settled_already_stays_settled(store: Store, submit: Submit) -> None:
     """A replay of an e-mail does not go to recipients who have it."""
     accept(store, submit("e1", "slack"))

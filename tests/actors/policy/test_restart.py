@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from knell.actors.policy.restart import (
+    RETRY,
     Action,
     AutoShutdown,
     Backoff,
@@ -84,11 +85,16 @@ def test_a_sibling_that_is_down_is_not_stopped_but_started() -> None:
 
 
 def test_a_start_that_fails_puts_the_whole_group_off() -> None:
-    """OTP: those already started again are stopped before the next try, which counts as one more."""
+    """OTP: those already started again are stopped before the next try, which counts as one more.
+
+    Between two tries the supervisor serves its mailbox, without any backoff too (OTP-9549).
+    """
     policy = _policy("a", "b", strategy=Strategy.ONE_FOR_ALL)
     assert policy.ended("b", Exit.CRASH, 0.0) == [Stop(("a",)), Start(("a", "b"))]
     policy.started("a", 0.0)
-    assert policy.ended("b", Exit.CRASH, 0.0) == [Stop(("a",)), Start(("a", "b"))]
+    assert policy.ended("b", Exit.CRASH, 0.0) == [Stop(("a",))]
+    assert policy.next_due() == RETRY
+    assert policy.due(RETRY) == [Start(("a", "b"))]
     assert policy.children["b"].restarts == 2
 
 
@@ -166,8 +172,9 @@ def test_no_restarts_allowed() -> None:
 def test_a_failed_start_counts() -> None:
     """A child that never comes up escalates too."""
     policy = _policy("a", intensity=Intensity(2, 10))
-    for _ in range(2):
-        assert policy.ended("a", Exit.CRASH, 1.0) == [Start(("a",))]
+    assert policy.ended("a", Exit.CRASH, 1.0) == [Start(("a",))]
+    assert policy.ended("a", Exit.CRASH, 1.0) == []
+    assert policy.due(1.0 + RETRY) == [Start(("a",))]
     assert isinstance(policy.ended("a", Exit.CRASH, 1.0)[0], Escalate)
 
 
@@ -341,6 +348,17 @@ def test_removing_an_unknown_child_does_nothing() -> None:
     assert list(policy.children) == ["a"]
 
 
+def test_who_is_needed_is_never_degraded() -> None:
+    """Without a cool-down, exceeding its own intensity ends the supervisor; it counts alone."""
+    needed = ChildPolicy("a", own=Intensity(1, 60), cooldown=None)
+    policy = RestartPolicy(Strategy.ONE_FOR_ONE, Intensity(0, 60), lambda: 0.0)
+    policy.add([needed])
+    policy.started("a", 0.0)
+    assert policy.ended("a", Exit.CRASH, 1.0) == [Start(("a",))]
+    policy.started("a", 1.0)
+    assert policy.ended("a", Exit.CRASH, 2.0) == [Escalate("a: more than 1 restarts in 60 s")]
+
+
 # Any history
 
 
@@ -394,8 +412,10 @@ class Supervision(RuleBasedStateMachine):
                     self.running -= set(ids)
                 case Start(ids):
                     assert list(ids) == [id_ for id_ in self.known if id_ in ids]
-                    for id_ in ids:
-                        todo += self._start(id_)
+                    for position, id_ in enumerate(ids):
+                        if more := self._start(id_):
+                            todo = [*more, Start(ids[position + 1 :]), *todo]
+                            break
                 case Forget(id_):
                     self.known.remove(id_)
                     self.running.discard(id_)
