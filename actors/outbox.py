@@ -86,7 +86,7 @@ class Outbox(Behaviour):
         self._receipts: WeakValueDictionary[int, Receipt]
         self._receipts = ctx.keep.setdefault("receipts", WeakValueDictionary())
         self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
-        self._unwritten: list[Settled | AddRoutes | Diverted] = ctx.keep.setdefault("unwritten", [])
+        self._unwritten: list[Begin | Settled | AddRoutes | Diverted] = ctx.keep.setdefault("unwritten", [])
         self._diverted: set[str] = ctx.keep.setdefault("diverted", set())
         self._upkeep = Upkeep(self._store, keeping, self._now())
         self._busy = self._untidy = True
@@ -223,12 +223,12 @@ class Outbox(Behaviour):
                 for submission, receipt in submissions:
                     self._refuse(submission, receipt, "disk_full" if self._room.full else "store", "failed")
                 signal(reply_to, Confirmed(len(submissions)))
-            case Settled() | AddRoutes() | Diverted():  # has to be written, as soon as that works
+            case Begin() | Settled() | AddRoutes() | Diverted():
+                # As soon as that works. A `Begin` too: it may repeat one that was committed, so that only
+                # the store can say whether it is withdrawn.
                 self._unwritten.append(message)
             case Want(channel):  # a channel asks once, and waits for the answer
                 self._wants[channel] = message
-            case Begin(attempt, reply_to):
-                _tell(reply_to, Withdrawn(attempt))
             case _:
                 log.error("outbox.dropped", message_type=type(message).__name__)
 

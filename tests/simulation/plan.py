@@ -17,7 +17,7 @@ SCALES = (1.0, 1.0, 1.0, 10.0, 60.0)
 
 CONFIGURATIONS = 64
 
-OFTEN = 0.35
+OFTEN = 0.45
 """Share of the histories in which a kind of fault happens at all."""
 
 NEVER = 3e7
@@ -115,7 +115,7 @@ def _surroundings(number: int) -> tuple[float, bool, NotificationConfig]:
 def _section(dice: Random, name: str, names: list[str], scale: float) -> OpenChannelConfig:
     given: dict[str, Any] = {
         "events": ["*"] if dice.random() < 0.6 else dice.sample(TYPES, 2),
-        "concurrency": dice.choice([1, 1, 2, 4]),
+        "concurrency": dice.choice([1, 1, 2, 3]),
         "retry_config": {
             "max_retries": dice.choice([2, 5, 150]),
             "initial_delay_ms": 1000,
@@ -160,7 +160,7 @@ def _events(dice: Random, end: float) -> list[Told]:
     poisoned = dice.random() < 0.15
     times = sorted(dice.uniform(0, end * 0.7) for _ in range(dice.randint(2, 5)))
     for burst, at in enumerate(times):
-        for number in range(dice.choice([1, 1, 2, 4])):
+        for number in range(dice.choice([1, 1, 2, 3])):
             id_ = f"e{burst}.{number}"
             event = _event(dice, id_)
             poison = poisoned and dice.random() < 0.1
@@ -190,9 +190,9 @@ def _faults(dice: Random, config: NotificationConfig, end: float, hang: float) -
     for name, most in (
         ("crash_after_ack", 0.1),
         ("crash_in_commit", 0.02),
-        ("actor", 0.02),
-        ("commit_fails", 0.1),
-        ("store_fails", 0.01),
+        ("actor", 0.03),
+        ("commit_fails", 0.15),
+        ("store_fails", 0.03),
         ("slow", 0.2),
     ):
         if dice.random() < OFTEN:
@@ -208,11 +208,11 @@ def _faults(dice: Random, config: NotificationConfig, end: float, hang: float) -
             faults.network[what] = 0.2 * dice.random()
     for name, section in config.channels.items():
         timeout = float(section.circuit_breaker.timeout_seconds)
-        faults.outages[name] = [_outage(dice, end, timeout) for _ in range(dice.choice([0, 0, 1, 1, 2]))]
+        faults.outages[name] = [_outage(dice, end, timeout) for _ in range(dice.choice([0, 0, 1, 1]))]
     return faults
 
 
 def _outage(dice: Random, end: float, timeout: float) -> tuple[float, float, str]:
     """Draw an outage: of up to 24 breaker timeouts, which is a day at the longest."""
     since = dice.uniform(0, end)
-    return since, since + timeout * 24 * dice.random() ** 2, dice.choice(OUTAGES)
+    return since, since + timeout * 24 * dice.random() ** 4, dice.choice(OUTAGES)

@@ -137,6 +137,21 @@ def test_no_history_hangs_on_the_order_of_a_set(hash_seed: str) -> None:
 # What it would find
 
 
+def test_a_history_that_fails_can_be_read() -> None:
+    """Told again with log lines and messages, it fails in the same way."""
+    who, *_ = FOUND.values()
+    seed = _first_found(who, SEEDS)
+    assert seed is not None
+    said: list[str] = []
+    for verbose in (False, True):
+        world = World(seed, who, verbose=verbose)
+        with pytest.raises(Violation) as caught:
+            world.play()
+        said.append(str(caught.value))
+    assert said[0] == said[1]
+    assert any("log" in line and "outbox.commit_failed" in line for line in world.trace.lines())
+
+
 @pytest.mark.parametrize("bug", FEARED)
 def test_a_feared_bug_is_found(bug: str) -> None:
     """Each of them within the seeds of every run."""
