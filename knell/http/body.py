@@ -44,6 +44,8 @@ async def read_body(request: web.Request) -> bytes:
     except TimeoutError:
         detail = f"the body did not come within {READ_SECONDS:g} seconds"
         raise Problem(HTTPStatus.REQUEST_TIMEOUT, detail) from None
+    except ConnectionError:  # the client has gone; nobody reads this
+        raise Problem(HTTPStatus.BAD_REQUEST, "the body did not come to its end") from None
 
 
 def parse(body: bytes) -> Any:

@@ -161,10 +161,24 @@ def test_a_length_that_promises_too_little_cuts_the_body(served: Any) -> None:
     assert answer.split()[1] == b"400"
 
 
-def _raw(port: int, rest: bytes) -> bytes:
+@pytest.mark.parametrize(
+    "rest", [b"Content-Length: 9\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"]
+)
+def test_a_client_that_leaves_in_its_body_is_no_mistake_of_ours(
+    served: Any, rest: bytes, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody is left to be answered, and no operator need look at a traceback for it."""
+    assert _raw(served.port, rest, leave=True) == b""
+    assert served.ask("GET", "/livez").status == 200  # by now the loop has seen it leave
+    assert not caplog.records
+
+
+def _raw(port: int, rest: bytes, *, leave: bool = False) -> bytes:
     head = b"POST /v1/events HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\n"
     with socket.create_connection(("127.0.0.1", port), timeout=20) as client:
         client.sendall(head + rest)
+        if leave:
+            client.shutdown(socket.SHUT_WR)
         answer = b""
         while chunk := client.recv(65536):
             answer += chunk
