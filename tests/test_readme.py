@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 import yaml
 
+from knell.cli.main import cli
+
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 
@@ -90,3 +92,13 @@ def test_the_routing_example_is_valid() -> None:
     config = yaml.safe_load(next(block for block in blocks("yaml") if "event_routing" in block))
     config["channels"] = {name: {"type": "console"} for name in ("slack", "email", "sms")}
     run(f"from knell.assembly import read\nread({config!r})", ROOT)
+
+
+@pytest.mark.parametrize(
+    "name", ["README.md", "CONTRIBUTING.md", "config/notifications.yaml", "docs/templates.md"]
+)
+def test_only_commands_that_exist_are_spoken_of(name: str) -> None:
+    """What a text tells its reader to type is there to be typed."""
+    text = (ROOT / name).read_text(encoding="utf-8")
+    code = "\n".join(re.findall(r"```.*?```|`[^`\n]+`", text, re.DOTALL))
+    assert set(re.findall(r"^`?knell ([a-z]+)", code, re.MULTILINE)) <= set(cli.commands)

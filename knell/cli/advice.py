@@ -24,6 +24,8 @@ _UNREAD = (
 def warnings(loaded: Loaded, found: Classes) -> Iterator[Problem]:
     """Return what is worth a second look, each with its place."""
     yield from loaded.warnings
+    if not found:
+        yield _at(loaded, "channels").at.problem("no channel is switched on: nobody is told anything")
     yield from _idle_rules(loaded)
     yield from _unreached_channels(loaded, found)
     yield from _short_horizons(loaded)

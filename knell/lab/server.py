@@ -2,6 +2,7 @@
 
 import math
 from abc import abstractmethod
+from contextlib import suppress
 from dataclasses import replace
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
@@ -132,10 +133,11 @@ class HttpStandIn(StandIn):
 
     def _hint(self, answer: Answer) -> float:
         hint = next((text for name, text in answer.headers.items() if name.lower() == "retry-after"), "0")
-        try:
+        with suppress(ValueError):
             return float(hint)
-        except ValueError:
+        with suppress(ValueError):
             return max(0.0, parsedate_to_datetime(hint).timestamp() - self.setting.wall())
+        return 0.0  # nothing a client could hold itself to
 
 
 def scripted(fault: Respond) -> Answer:

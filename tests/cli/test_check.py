@@ -88,10 +88,12 @@ def test_a_missing_file_is_a_wrong_configuration(tmp_path: Path) -> None:
 
 
 ODD: list[tuple[dict[str, Any], str]] = [
+    ({"channels": {}}, "no channel is switched on: nobody is told anything"),
+    ({"channels": {"off": OFF}}, "no channel is switched on: nobody is told anything"),
     (
         {
-            "event_routing": [{"name": "r", "channels": ["off"]}],
-            "channels": {"off": OFF},
+            "event_routing": [{"name": "r", "event_types": ["pr_created"], "channels": ["off"]}],
+            "channels": {"off": OFF, "console": {}},
         },
         "rule 'r' can never deliver anything: off is disabled",
     ),

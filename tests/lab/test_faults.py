@@ -237,6 +237,15 @@ def test_retry_after_as_a_date(lab: Lab, call: Call, clock: ManualClock) -> None
     )
 
 
+def test_a_retry_after_nobody_can_read_is_sent_as_it_was_scripted(lab: Lab, call: Call) -> None:
+    """It is the client's business what to make of it, and no pause to hold it to."""
+    lab.webhook.script(Respond(429, headers={"Retry-After": "soon"}))
+    answer = call("POST", lab.webhook.url, json=EVENT)
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "soon")
+    assert call("POST", lab.webhook.url, json=EVENT).status == 200
+    assert lab.webhook.violations == ()
+
+
 def test_a_client_that_breaks_off_its_body_harms_nobody(lab: Lab, call: Call) -> None:
     """A request that never ends is dropped with its connection."""
     with socket.create_connection(("127.0.0.1", lab.webhook.port)) as client:
