@@ -10,6 +10,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import knell
 from knell.cli.main import COMMANDS, cli
 from knell.config.load import examine
 
@@ -55,6 +56,20 @@ def test_a_misspelt_command_is_wrong_usage_with_a_suggestion() -> None:
     result = CliRunner().invoke(cli, ["sedn"])
     assert result.exit_code == 2
     assert "Did you mean 'send'?" in result.output
+
+
+def test_a_channel_in_the_working_directory_is_found(folder: Path, environ: dict[str, str]) -> None:
+    """The installed command finds what `python -m knell` finds; what lies there hides no installed module."""
+    (folder / "click.py").write_text("raise SystemExit('hidden')")
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", "from knell.cli.main import main; main()", "check"],
+        cwd=folder,
+        env={**environ, "PYTHONPATH": str(Path(knell.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_version_is_told() -> None:
