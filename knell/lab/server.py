@@ -135,7 +135,11 @@ class HttpStandIn(StandIn):
         try:
             return float(hint)
         except ValueError:
+            pass
+        try:
             return max(0.0, parsedate_to_datetime(hint).timestamp() - self.setting.wall())
+        except ValueError:  # a scripted one that is neither seconds nor a date
+            return 0.0
 
 
 def scripted(fault: Respond) -> Answer:

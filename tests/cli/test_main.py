@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -49,6 +50,14 @@ def test_every_command_of_the_table_is_there(name: str) -> None:
     assert isinstance(command, click.Command)
     assert command.get_short_help_str(100) == COMMANDS[name]
     assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
+
+
+def test_the_default_configuration_names_only_commands_that_there_are() -> None:
+    """Its comments are what a newcomer types first."""
+    text = (Path(import_module("knell.config").__file__ or "").parent / "notifications.yaml").read_text()
+    named = set(re.findall(r"`knell (\w+)", text))
+    assert named
+    assert named <= set(COMMANDS)
 
 
 def test_a_misspelt_command_is_wrong_usage_with_a_suggestion() -> None:
