@@ -28,6 +28,7 @@ _UNREAD_BY_CHANNELS = ("expire_after_seconds",)
 def warnings(loaded: Loaded, found: Classes) -> Iterator[Problem]:
     """Return what is worth a second look, each with its place."""
     yield from loaded.warnings
+    yield from _nobody_told(loaded)
     yield from _idle_rules(loaded)
     yield from _unreached_channels(loaded, found)
     yield from _short_horizons(loaded)
@@ -35,6 +36,13 @@ def warnings(loaded: Loaded, found: Classes) -> Iterator[Problem]:
     for text in advice(loaded.config, found):
         place, _, message = text.partition(": ")
         yield _at(loaded, *place.split(".")).key.problem(message)
+
+
+def _nobody_told(loaded: Loaded) -> Iterator[Problem]:
+    if not any(True for _ in loaded.config.enabled_channels()):
+        yield _at(loaded, "channels").key.problem(
+            "no channel is enabled: events are accepted, and nobody is told"
+        )
 
 
 def _idle_rules(loaded: Loaded) -> Iterator[Problem]:

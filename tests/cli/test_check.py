@@ -91,7 +91,7 @@ ODD: list[tuple[dict[str, Any], str]] = [
     (
         {
             "event_routing": [{"name": "r", "channels": ["off"]}],
-            "channels": {"off": OFF},
+            "channels": {"off": OFF, "on": {"type": "console", "events": ["*"]}},
         },
         "rule 'r' can never deliver anything: off is disabled",
     ),
@@ -141,6 +141,8 @@ ODD: list[tuple[dict[str, Any], str]] = [
     ({"security": {"redact": ["email"]}}, "has no effect in this version"),
     ({"channels": {"console": {"expire_after_seconds": 5}}}, "has no effect in this version"),
     ({"channels": {"console": {"events": ["*", "job_faild"]}}}, "did you mean 'job_failed'?"),
+    ({"channels": {"off": OFF}}, "no channel is enabled: events are accepted, and nobody is told"),
+    ({"channels": {}}, "no channel is enabled"),
     (
         {"channels": {"console": {}, "slack": {"enabled": False, "webhook_url": "${SLACK_X}"}}},
         "environment variable SLACK_X is not set (needed by channels.slack.webhook_url)",
