@@ -90,7 +90,7 @@ def test_a_missing_file_is_a_wrong_configuration(tmp_path: Path) -> None:
 ODD: list[tuple[dict[str, Any], str]] = [
     (
         {
-            "event_routing": [{"name": "r", "channels": ["off"]}],
+            "event_routing": [{"name": "r", "event_types": ["pr_created"], "channels": ["off"]}],
             "channels": {"off": OFF, "on": {"type": "console", "events": ["*"]}},
         },
         "rule 'r' can never deliver anything: off is disabled",
