@@ -15,7 +15,7 @@ from weakref import WeakValueDictionary
 
 import pykka
 
-from knell.deliveries import Again, Done, Settlement
+from knell.deliveries import Again, Attempt, Done, Settlement
 from knell.errors import StoreError, StoreFull
 from knell.events import NotificationEvent
 from knell.log import log
@@ -243,7 +243,10 @@ class Outbox(Behaviour):
                 self._stirred.add(channel)
             case Begin(attempt, reply_to):
                 begun = self._store.start(attempt)
-                self._later(_tell, reply_to, Begun(attempt) if begun else Withdrawn(attempt))
+                if begun:
+                    self._later(self._begun, attempt, reply_to)
+                else:
+                    self._later(_tell, reply_to, Withdrawn(attempt))
             case Settled(settlements):
                 for settlement in settlements:
                     self._settle(settlement)
@@ -342,6 +345,16 @@ class Outbox(Behaviour):
         """Answer a channel. Its demand is met only then: else it would wait for ever for what nobody told."""
         _tell(want.reply_to, found)
         self._wants.pop(want.channel, None)
+
+    def _begun(self, attempt: Attempt, reply_to: Ref) -> None:
+        """Let a channel send. One that has stopped since then never will: what it began waits again."""
+        try:
+            reply_to.tell(Begun(attempt))
+        except pykka.ActorDeadError:
+            again = Again(Reason.CANCELLED, 0.0, counted=False)
+            _tell(
+                self.ctx.ref, Settled(tuple(Settlement(delivery, again) for delivery in attempt.deliveries))
+            )
 
     def _divert(self, order: Diverted) -> None:
         if not order.on:

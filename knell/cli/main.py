@@ -5,6 +5,7 @@ A new command is a module of its name in this folder with a click command called
 """
 
 import os
+import sys
 from importlib import import_module
 from typing import Any
 
@@ -74,5 +75,10 @@ def cli(ctx: click.Context) -> None:
 
 
 def main() -> None:
-    """Run the command line and end the process."""
+    """Run the command line and end the process.
+
+    A channel of the configuration's own may lie in the working directory, as for `python -m knell`. Last, so
+    that it shadows nothing that is installed.
+    """
+    sys.path.append("")
     cli(prog_name="knell")

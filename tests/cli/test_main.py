@@ -1,4 +1,5 @@
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -10,6 +11,7 @@ import click
 import pytest
 from click.testing import CliRunner
 
+import knell
 from knell.cli.main import COMMANDS, cli
 from knell.config.load import examine
 
@@ -50,11 +52,33 @@ def test_every_command_of_the_table_is_there(name: str) -> None:
     assert CliRunner().invoke(cli, [name, "--help"]).exit_code == 0
 
 
+def test_the_default_configuration_names_only_commands_that_there_are() -> None:
+    """Its comments are what a newcomer types first."""
+    text = (Path(import_module("knell.config").__file__ or "").parent / "notifications.yaml").read_text()
+    named = set(re.findall(r"`knell (\w+)", text))
+    assert named
+    assert named <= set(COMMANDS)
+
+
 def test_a_misspelt_command_is_wrong_usage_with_a_suggestion() -> None:
     """Exit code 2."""
     result = CliRunner().invoke(cli, ["sedn"])
     assert result.exit_code == 2
     assert "Did you mean 'send'?" in result.output
+
+
+def test_a_channel_in_the_working_directory_is_found(folder: Path, environ: dict[str, str]) -> None:
+    """The installed command finds what `python -m knell` finds; what lies there hides no installed module."""
+    (folder / "click.py").write_text("raise SystemExit('hidden')")
+    result = subprocess.run(
+        [sys.executable, "-P", "-c", "from knell.cli.main import main; main()", "check"],
+        cwd=folder,
+        env={**environ, "PYTHONPATH": str(Path(knell.__file__).parents[1])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert result.returncode == 0, result.stderr
 
 
 def test_the_version_is_told() -> None:

@@ -224,6 +224,15 @@ def test_requests_on_their_way_are_not_held_against_a_client(
     assert len(lab.webhook.violations) == 1
 
 
+def test_retry_after_that_nobody_can_read_is_no_pause(lab: Lab, call: Call) -> None:
+    """The answer goes out as it was scripted."""
+    lab.webhook.script(Respond(429, headers={"Retry-After": "in a moment"}))
+    answer = call("POST", lab.webhook.url, json=EVENT)
+    assert (answer.status, answer.headers["Retry-After"]) == (429, "in a moment")
+    call("POST", lab.webhook.url, json=EVENT)
+    assert lab.webhook.violations == ()
+
+
 def test_retry_after_as_a_date(lab: Lab, call: Call, clock: ManualClock) -> None:
     """An HTTP date is a pause as well, reckoned on the wall clock."""
     lab.webhook.script(Respond(503, headers={"Retry-After": "Tue, 14 Nov 2023 22:13:25 GMT"}))
