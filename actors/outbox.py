@@ -241,12 +241,8 @@ class Outbox(Behaviour):
             case Want(channel):
                 self._wants[channel] = message
                 self._stirred.add(channel)
-            case Begin(attempt, reply_to):
-                begun = self._store.start(attempt)
-                if begun:
-                    self._later(self._begun, attempt, reply_to)
-                else:
-                    self._later(_tell, reply_to, Withdrawn(attempt))
+            case Begin():
+                self._begin(message)
             case Settled(settlements):
                 for settlement in settlements:
                     self._settle(settlement)
@@ -345,6 +341,12 @@ class Outbox(Behaviour):
         """Answer a channel. Its demand is met only then: else it would wait for ever for what nobody told."""
         _tell(want.reply_to, found)
         self._wants.pop(want.channel, None)
+
+    def _begin(self, order: Begin) -> None:
+        if self._store.start(order.attempt):
+            self._later(self._begun, order.attempt, order.reply_to)
+        else:
+            self._later(_tell, order.reply_to, Withdrawn(order.attempt))
 
     def _begun(self, attempt: Attempt, reply_to: Ref) -> None:
         """Let a channel send. One that has stopped since then never will: what it began waits again."""
