@@ -7,7 +7,7 @@ import pytest
 SEEDS = 2000
 """Seeds of every run of the suite."""
 
-RARE = 8000
+RARE = 2000
 """Seeds in which a rare bug has to be found, by the slow tests."""
 
 CHUNKS = 4

@@ -7,7 +7,6 @@ from knell.actors.channel import ChannelActor
 from knell.actors.mail import Want
 from knell.actors.outbox import Outbox
 from knell.actors.policy.breaker import Phase
-from knell.actors.policy.channel import Withdrawn
 from knell.actors.policy.core import ChannelCore
 from knell.deliveries import Attempt, Route, Settlement, Verdict
 from knell.messages import Outcome
@@ -87,23 +86,6 @@ class ForgivesDebts(ChannelActor):
         super().__init__(ctx, **kwargs)
 
 
-class KeepsWhatNobodyWants(ChannelActor):
-    """Leaves an attempt as begun that was withdrawn before it was begun."""
-
-    def _give_back(self, attempt: Attempt) -> None:
-        del attempt
-
-
-class BelievesEveryWithdrawal(ChannelActor):
-    """Takes an attempt that is on the wire for one that does not begin."""
-
-    def on_receive(self, message: Any) -> Any:
-        """Take what the outbox answers."""
-        if isinstance(message, Withdrawn):
-            return self._handle(message)
-        return super().on_receive(message)
-
-
 class ChecksNoOrder(MemoryStore):
     """Lets every delivery go at once, whatever its order key."""
 
@@ -140,7 +122,5 @@ FOUND = {
     "a request is lost when the commit fails": Cast(outbox=ForgetsWhoAsked),
     "a request is dropped when it cannot be taken in": Cast(outbox=DropsRequests),
     "a receipt is not told": Cast(outbox=TellsUntilOneFails),
-    "begun for nobody": Cast(channel=KeepsWhatNobodyWants),
-    "withdrawn on the wire": Cast(channel=BelievesEveryWithdrawal),
 }
 """Bugs that were in knell until the simulation found them."""
