@@ -152,6 +152,7 @@ class ChannelActor(Behaviour):
         if done.error is None:
             reason = Reason.DELIVERED if isinstance(done.result, Delivered) else done.result.reason
             self._metrics.attempts[reason].inc()
+            self._metrics.used(done.result.usage)
             self._handle(Attempted(attempt, done.result, done.elapsed))
             return
         self._metrics.attempts[Reason.CRASHED].inc()

@@ -14,7 +14,7 @@ from prometheus_client.registry import Collector
 
 from knell.errors import KnellError
 from knell.events import EventType
-from knell.messages import DeliveryState, Reason
+from knell.messages import DeliveryState, Reason, Usage
 
 from .cell import Cell
 from .gauges import actor_metrics
@@ -52,11 +52,20 @@ class ChannelMetrics:
         self.attempt_seconds = metrics.attempt_seconds.labels(name)
         self.limited = metrics.limited.labels(name)
         self.batch_size = metrics.batch_size.labels(name)
-        self.segments = metrics.segments.labels(name)
+        self._segments = metrics.segments.labels(name)
+        self._cost, self._name = metrics.cost, name
         self.pending = metrics.pending.labels(name)
         self.dead = metrics.dead.labels(name)
         self._circuit = {phase: metrics.circuit.labels(name, phase) for phase in Phase}
         self.circuit(Phase.CLOSED)
+
+    def used(self, usage: Usage | None) -> None:
+        """Count what an attempt used up at a provider that charges."""
+        if usage is None:
+            return
+        self._segments.inc(max(0, usage.segments))
+        if usage.currency:
+            self._cost.labels(self._name, usage.currency).inc(max(0.0, usage.cost))
 
     def circuit(self, phase: Phase) -> None:
         """Show the breaker's state."""

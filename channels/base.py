@@ -22,10 +22,12 @@ from knell.messages import (
     Retry,
     Scope,
     Unknown,
+    Usage,
 )
 
 from ..config.schema import ChannelConfig, OpenChannelConfig
 from .http import Http
+from .memory import Memory, Scratch
 
 __all__ = [
     "Attachment",
@@ -38,6 +40,7 @@ __all__ = [
     "HealthStatus",
     "Http",
     "Link",
+    "Memory",
     "MessageFormat",
     "NotificationEvent",
     "OpenChannelConfig",
@@ -48,6 +51,7 @@ __all__ = [
     "Scope",
     "Severity",
     "Unknown",
+    "Usage",
 ]
 
 
@@ -72,8 +76,12 @@ class Channel(ABC):
     http: Http
     """The shared HTTP client, set by `open`."""
 
+    memory: Memory
+    """What the channel remembers across restarts, by keys of its own; the actor sets it before `open`."""
+
     def __init__(self, config: ChannelConfig) -> None:
         self.config = config
+        self.memory = Scratch()
 
     async def open(self, http: Http) -> None:
         """Get ready to send; runs before the first `send`."""

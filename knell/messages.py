@@ -36,7 +36,8 @@ class FormattedMessage(msgspec.Struct, frozen=True, kw_only=True):
 
     `content` is text or, for JSON templates, a mapping. `metadata["event"]` is the event as plain data (the
     first one of a batch, `metadata["events"]` holds them all). `id` is the idempotency key: the same on
-    every attempt. `progress` is what an earlier attempt reported as already settled (see `Retry`).
+    every attempt. `progress` is what an earlier attempt reported as already settled (see `Retry`). `cuts`
+    says in plain words what was shortened or left out to fit the provider's limits.
     """
 
     format: MessageFormat
@@ -47,6 +48,7 @@ class FormattedMessage(msgspec.Struct, frozen=True, kw_only=True):
     attempt: int = 1
     events: tuple[NotificationEvent, ...] = ()
     progress: dict[str, Any] = {}
+    cuts: tuple[str, ...] = ()
 
 
 class Scope(StrEnum):
@@ -73,6 +75,7 @@ class Reason(StrEnum):
     REFUSED = "refused"
     RECIPIENT = "recipient"
     OPTED_OUT = "opted_out"
+    BUDGET = "budget"
     AUTHENTICATION = "authentication"
     CONFIGURATION = "configuration"
     TLS = "tls"
@@ -100,6 +103,7 @@ _SCOPES = {
     Reason.REFUSED: Scope.MESSAGE,
     Reason.RECIPIENT: Scope.MESSAGE,
     Reason.OPTED_OUT: Scope.MESSAGE,
+    Reason.BUDGET: Scope.MESSAGE,
     Reason.AUTHENTICATION: Scope.CHANNEL,
     Reason.CONFIGURATION: Scope.CHANNEL,
     Reason.TLS: Scope.CHANNEL,
@@ -112,11 +116,24 @@ _SCOPES = {
 }
 
 
+class Usage(msgspec.Struct, frozen=True):
+    """What an attempt used up at a provider that charges; `currency` is an ISO 4217 code."""
+
+    segments: int = 0
+    cost: float = 0.0
+    currency: str = ""
+
+
 class Delivered(msgspec.Struct, frozen=True, tag=True):
-    """The provider accepted the message; `receipt` is its reference, plain JSON data."""
+    """The provider accepted the message; `receipt` is its reference, plain JSON data.
+
+    `pause`: seconds in which the provider wants nothing more, said before it has to refuse anything.
+    """
 
     receipt: Any = None
     detail: str = ""
+    pause: float | None = None
+    usage: Usage | None = None
 
 
 class Retry(msgspec.Struct, frozen=True, tag=True):
@@ -130,6 +147,7 @@ class Retry(msgspec.Struct, frozen=True, tag=True):
     after: float | None = None
     detail: str = ""
     progress: Mapping[str, Any] = {}
+    usage: Usage | None = None
 
     def __post_init__(self) -> None:
         """Accept the reason as text."""
@@ -142,6 +160,7 @@ class Rejected(msgspec.Struct, frozen=True, tag=True):
     reason: Reason
     detail: str = ""
     progress: Mapping[str, Any] = {}
+    usage: Usage | None = None
 
     def __post_init__(self) -> None:
         """Accept the reason as text."""
@@ -154,6 +173,7 @@ class Unknown(msgspec.Struct, frozen=True, tag=True):
     reason: Reason
     detail: str = ""
     progress: Mapping[str, Any] = {}
+    usage: Usage | None = None
 
     def __post_init__(self) -> None:
         """Accept the reason as text."""

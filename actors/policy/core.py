@@ -245,6 +245,8 @@ class ChannelCore:
         if isinstance(outcome, Delivered):
             breaker.success(call)
             self.state.limits = 0
+            if (wish := _seconds(outcome.pause)) is not None:
+                self.state.paused_until = max(self.state.paused_until, now + wish)
             return [Done(outcome.receipt)] * len(attempt.deliveries)
         match outcome.reason.scope:
             case Scope.LIMITED:
@@ -339,8 +341,12 @@ def _suspect(attempt: Attempt) -> bool:
 
 def _hint(outcome: Outcome) -> float | None:
     """Return the wait the provider asked for, within reason; None when it asked for none."""
-    after = outcome.after if isinstance(outcome, Retry) else None
-    return None if after is None or math.isnan(after) else min(max(after, 0.0), MOST_PAUSE)
+    return _seconds(outcome.after) if isinstance(outcome, Retry) else None
+
+
+def _seconds(wish: float | None) -> float | None:
+    """Return a provider's wish within reason; None when it has none."""
+    return None if wish is None or math.isnan(wish) else min(max(wish, 0.0), MOST_PAUSE)
 
 
 def _dead(outcome: Retry | Unknown | Rejected) -> Verdict:
