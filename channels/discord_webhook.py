@@ -1,0 +1,86 @@
+"""One webhook of Discord's: its requests, each through the gate and each answer told to the gate."""
+
+import time
+from collections.abc import Callable
+
+from yarl import URL
+
+from knell.messages import Outcome
+
+from .answer import Answer
+from .discord_answers import limits_of, turned_away
+from .discord_draft import Draft
+from .discord_gate import Gate, Limits, Route
+from .http import Http
+
+_NOTHING = Limits()
+
+
+class Webhook:
+    """Posts, edits and looks by one webhook.
+
+    Args:
+        url: its address; a query in it goes with every request.
+        gate: shared with all other webhooks.
+        timeout: seconds for a request.
+        clock: monotonic seconds.
+    """
+
+    def __init__(
+        self, url: URL, http: Http, gate: Gate, timeout: float, clock: Callable[[], float] = time.monotonic
+    ) -> None:
+        self._query = dict(url.query)
+        self._url = url.with_query(None)
+        self._http = http
+        self._gate = gate
+        self._timeout = timeout
+        self._clock = clock
+
+    async def post(self, draft: Draft, more: dict[str, object], thread: str) -> Answer | Outcome:
+        """Post a message, into a thread if one is named."""
+        # Without wait Discord answers 204 before it has looked at the message, and may drop it silently.
+        query = {**draft.query, **_thread(thread), "wait": "true"}
+        return await self._call("POST", self._url, query, await draft.posted(more))
+
+    async def edit(self, draft: Draft, message: str, thread: str) -> Answer | Outcome:
+        """Show something else in a message that is there."""
+        query = {**draft.query, **_thread(thread)}
+        return await self._call("PATCH", self._url / "messages" / message, query, await draft.edited())
+
+    async def look(self) -> Answer | Outcome:
+        """Ask what the webhook is."""
+        return await self._call("GET", self._url, {})
+
+    @property
+    def rest(self) -> float:
+        """Seconds in which Discord wants no message more."""
+        now = self._clock()
+        return max(self._gate.wait(self._route(method), now) for method in ("POST", "PATCH"))
+
+    async def _call(
+        self, method: str, url: URL, query: dict[str, str], body: tuple[bytes, str] | None = None
+    ) -> Answer | Outcome:
+        route, limits = self._route(method), _NOTHING
+        if closed := self._gate.enter(route, self._clock()):
+            return turned_away(closed)
+        content, kind = body or (None, "")
+        try:
+            answer = await self._http.request(
+                method,
+                url.with_query({**self._query, **query}),
+                body=content,
+                headers={"Content-Type": kind} if kind else {},
+                timeout=self._timeout,
+            )
+            if isinstance(answer, Answer):
+                limits = limits_of(answer, time.time())
+            return answer
+        finally:
+            self._gate.leave(route, limits, self._clock())
+
+    def _route(self, method: str) -> Route:
+        return Route(str(self._url), method)
+
+
+def _thread(thread: str) -> dict[str, str]:
+    return {"thread_id": thread} if thread else {}
