@@ -70,7 +70,7 @@ class DiscordChannel(Channel):
     async def open(self, http: Http) -> None:
         """Take part in the limits that all Discord channels of this client share."""
         await super().open(http)
-        self._webhook = Webhook(self._url, http, gate_of(http), self.config.timeout_seconds, self.clock)
+        self.webhook = Webhook(self._url, http, gate_of(http), self.config.timeout_seconds, self.clock)
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
         """Cut a message to Discord's limits."""
@@ -100,7 +100,7 @@ class DiscordChannel(Channel):
 
     async def health_check(self) -> HealthStatus:
         """Ask Discord what the webhook is; nothing is posted."""
-        answer = await self._webhook.look()
+        answer = await self.webhook.look()
         if isinstance(answer, Answer) and answer.ok:
             self.memory.put(_GONE, None)
             said = answer.json_object()
@@ -125,7 +125,7 @@ class DiscordChannel(Channel):
         receipt: dict[str, Any] = outcome.receipt or {}
         if shown.left_out:
             receipt = {**receipt, "left_out": list(shown.left_out)}
-        return msgspec.structs.replace(outcome, receipt=receipt or None, pause=self._webhook.rest or None)
+        return msgspec.structs.replace(outcome, receipt=receipt or None, pause=self.webhook.rest or None)
 
     async def _deliver(self, shown: Draft, message: FormattedMessage) -> Outcome:
         events = message.events
@@ -148,7 +148,7 @@ class DiscordChannel(Channel):
 
     async def _edit(self, shown: Draft, place: Place) -> Outcome | None:
         """Edit the job's message; None when it cannot be edited any more."""
-        answer = await self._webhook.edit(shown, place.message, self._thread(place))
+        answer = await self.webhook.edit(shown, place.message, self._thread(place))
         if not isinstance(answer, Answer):
             return answer
         lost = LOST_MESSAGES | LOST_THREADS if self.config.thread_name else LOST_MESSAGES
@@ -159,7 +159,7 @@ class DiscordChannel(Channel):
         config, thread, more = self.config, self._thread(place), dict[str, object](self._sender)
         if config.thread_name and not thread:
             more["thread_name"] = thread_name(config.thread_name, message.events)
-        answer = await self._webhook.post(shown, more, thread)
+        answer = await self.webhook.post(shown, more, thread)
         if not isinstance(answer, Answer):
             return answer, place
         if config.thread_name and thread and code_of(answer) in LOST_THREADS:

@@ -43,9 +43,9 @@ class Draft:
         return Draft(_unattached(self.content, set()), (), (*self.left_out, *notes))
 
     @property
-    def query(self) -> dict[str, str]:
-        """What the address needs for it: components are ignored unless they are announced."""
-        return {"with_components": "true"} if self.content.get("components") else {}
+    def has_components(self) -> bool:
+        """Whether there are buttons and the like: Discord ignores them unless the address announces them."""
+        return bool(self.content.get("components"))
 
     async def posted(self, more: dict[str, Any]) -> tuple[bytes, str]:
         """Return body and content type of a new message; `more` stands where the content says nothing."""

@@ -14,6 +14,7 @@ from .discord_gate import Gate, Limits, Route
 from .http import Http
 
 _NOTHING = Limits()
+_COMPONENTS = {"with_components": "true"}
 
 
 class Webhook:
@@ -39,12 +40,13 @@ class Webhook:
     async def post(self, draft: Draft, more: dict[str, object], thread: str) -> Answer | Outcome:
         """Post a message, into a thread if one is named."""
         # Without wait Discord answers 204 before it has looked at the message, and may drop it silently.
-        query = {**draft.query, **_thread(thread), "wait": "true"}
+        query = {**(_COMPONENTS if draft.has_components else {}), **_thread(thread), "wait": "true"}
         return await self._call("POST", self._url, query, await draft.posted(more))
 
     async def edit(self, draft: Draft, message: str, thread: str) -> Answer | Outcome:
         """Show something else in a message that is there."""
-        query = {**draft.query, **_thread(thread)}
+        # Always: or the buttons of the state before would stay.
+        query = {**_COMPONENTS, **_thread(thread)}
         return await self._call("PATCH", self._url / "messages" / message, query, await draft.edited())
 
     async def look(self) -> Answer | Outcome:
@@ -55,12 +57,12 @@ class Webhook:
     def rest(self) -> float:
         """Seconds in which Discord wants no message more."""
         now = self._clock()
-        return max(self._gate.wait(self._route(method), now) for method in ("POST", "PATCH"))
+        return max(self._gate.wait(self.route(method), now) for method in ("POST", "PATCH"))
 
     async def _call(
         self, method: str, url: URL, query: dict[str, str], body: tuple[bytes, str] | None = None
     ) -> Answer | Outcome:
-        route, limits = self._route(method), _NOTHING
+        route, limits = self.route(method), _NOTHING
         if closed := self._gate.enter(route, self._clock()):
             return turned_away(closed)
         content, kind = body or (None, "")
@@ -78,7 +80,8 @@ class Webhook:
         finally:
             self._gate.leave(route, limits, self._clock())
 
-    def _route(self, method: str) -> Route:
+    def route(self, method: str) -> Route:
+        """Return what the gate knows its requests of a method by."""
         return Route(str(self._url), method)
 
 

@@ -2,9 +2,10 @@
 
 import re
 from collections.abc import Iterable
+from io import BytesIO
 from typing import NamedTuple
 
-from aiohttp import BytesPayload, MultipartWriter
+from aiohttp import BytesIOPayload, MultipartWriter
 
 _NOT_IN_NAMES = re.compile(r'[\x00-\x1f\x7f"\\/]')
 _MEDIA_TYPE = re.compile(r"[\w.+\-]+/[\w.+\-]+(?:; ?[\w\-]+=[\w.\-]+)*", re.ASCII)
@@ -23,7 +24,7 @@ async def form_data(parts: Iterable[Part]) -> tuple[bytes, str]:
     """Return the body and its content type."""
     form = MultipartWriter("form-data")
     for part in parts:
-        payload = BytesPayload(part.content, content_type=media_type(part.content_type))
+        payload = BytesIOPayload(BytesIO(part.content), content_type=media_type(part.content_type))
         names = {"name": part.name} | ({"filename": safe_name(part.filename)} if part.filename else {})
         # Names as they are, in UTF-8: quoted ones would be shown as they were quoted.
         payload.set_content_disposition("form-data", quote_fields=False, **names)

@@ -131,7 +131,9 @@ class Discord(HttpStandIn):
         said = _said(answer)
         if not said:
             return "", max(seconds, CLOUDFLARE_SECONDS)
-        return ("" if said.get("global") else lane), max(seconds, float(said.get("retry_after", 0)))
+        wish = said.get("retry_after")
+        longest = max(seconds, float(wish) if isinstance(wish, int | float) else 0.0)
+        return ("" if said.get("global") else lane), longest
 
     def _answered(self, request: Request, fault: Fault | None) -> Answer:
         if self._banned:
