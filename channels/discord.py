@@ -98,6 +98,15 @@ class DiscordChannel(Channel):
             return await self._sent_bare(shown, message)
         return self._finished(outcome, shown)
 
+    def validate_config(self) -> list[str]:
+        """Return keys that do not go well together."""
+        config, problems = self.config, list[str]()
+        if config.batch.enabled and (config.thread_name or config.updates == "edit"):
+            problems.append("batch: a digest of several jobs goes into none of their posts and messages")
+        if config.concurrency > 1:
+            problems.append("concurrency: more than 1 may overrun Discord's limits")
+        return problems
+
     async def health_check(self) -> HealthStatus:
         """Ask Discord what the webhook is; nothing is posted."""
         answer = await self.webhook.look()

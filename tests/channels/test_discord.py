@@ -145,6 +145,22 @@ def test_defaults() -> None:
     assert sorted(DiscordChannel.default_events) == expected
 
 
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({}, ""),
+        ({"batch": {"enabled": True}}, ""),
+        ({"batch": {"enabled": True}, "updates": "edit"}, "batch: a digest of several jobs"),
+        ({"batch": {"enabled": True}, "thread_name": "{job}"}, "batch: a digest of several jobs"),
+        ({"concurrency": 2}, "concurrency: more than 1"),
+    ],
+)
+def test_keys_that_do_not_go_together(keys: dict[str, Any], problem: str) -> None:
+    """`knell check` says what will not work as somebody may expect."""
+    found = make("https://h", **keys).validate_config()
+    assert [text[: len(problem)] for text in found] == [problem] * bool(problem)
+
+
 def test_thread_of_the_section(attempt: Attempt) -> None:
     """A thread of the section goes into the address, and wins over one that stands there."""
 
