@@ -70,7 +70,7 @@ class DiscordChannel(Channel):
     async def open(self, http: Http) -> None:
         """Take part in the limits that all Discord channels of this client share."""
         await super().open(http)
-        self.webhook = Webhook(self._url, http, gate_of(http), self.config.timeout_seconds, self.clock)
+        self.webhook = Webhook(self._url, http, gate_of(http), self.clock)
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
         """Cut a message to Discord's limits."""
@@ -90,12 +90,12 @@ class DiscordChannel(Channel):
         content = message.content
         if isinstance(content, str):
             content = {"content": escape(content) if message.format is MessageFormat.TEXT else content}
-        shown = draft(content, message.attachments)
+        shown, by = draft(content, message.attachments), self._deadline()
         if message.progress.get(_WITHOUT_FILES):
-            return await self._sent_bare(shown, message)
-        outcome = await self._deliver(shown, message)
+            return await self._sent_bare(shown, message, by)
+        outcome = await self._deliver(shown, message, by)
         if shown.files and isinstance(outcome, Rejected) and outcome.reason is Reason.TOO_LARGE:
-            return await self._sent_bare(shown, message)
+            return await self._sent_bare(shown, message, by)
         return self._finished(outcome, shown)
 
     def validate_config(self) -> list[str]:
@@ -109,7 +109,7 @@ class DiscordChannel(Channel):
 
     async def health_check(self) -> HealthStatus:
         """Ask Discord what the webhook is; nothing is posted."""
-        answer = await self.webhook.look()
+        answer = await self.webhook.look(self._deadline())
         if isinstance(answer, Answer) and answer.ok:
             self.memory.put(_GONE, None)
             said = answer.json_object()
@@ -118,10 +118,10 @@ class DiscordChannel(Channel):
         outcome = classify(answer, time.time()) if isinstance(answer, Answer) else answer
         return HealthStatus(healthy=False, detail=outcome.detail)
 
-    async def _sent_bare(self, shown: Draft, message: FormattedMessage) -> Outcome:
+    async def _sent_bare(self, shown: Draft, message: FormattedMessage, by: float) -> Outcome:
         """Send without the files, and remember that when it has to be done again."""
         bare = shown.bare("too large for Discord")
-        outcome = self._finished(await self._deliver(bare, message), bare)
+        outcome = self._finished(await self._deliver(bare, message, by), bare)
         if isinstance(outcome, Delivered):
             return outcome
         return msgspec.structs.replace(outcome, progress={_WITHOUT_FILES: True})
@@ -136,17 +136,17 @@ class DiscordChannel(Channel):
             receipt = {**receipt, "left_out": list(shown.left_out)}
         return msgspec.structs.replace(outcome, receipt=receipt or None, pause=self.webhook.rest or None)
 
-    async def _deliver(self, shown: Draft, message: FormattedMessage) -> Outcome:
+    async def _deliver(self, shown: Draft, message: FormattedMessage, by: float) -> Outcome:
         events = message.events
         job = Job(self.memory, job_of(events))
         known = place = await job.place()
         if self.config.updates == "edit" and known.message:
-            edited = await self._edit(shown, known)
+            edited = await self._edit(shown, known, by)
             if edited is None:
                 place = place._replace(message="")
             elif not rings(events) or _ends(edited, message.attempt):
                 return _repeatable(edited)
-        outcome, place = await self._post(shown, message, place)
+        outcome, place = await self._post(shown, message, place, by)
         if isinstance(outcome, Delivered):
             if is_over(events):
                 # Its last state stays to be seen; what comes later, or a second run, begins anew.
@@ -155,30 +155,36 @@ class DiscordChannel(Channel):
                 job.move(place)
         return outcome
 
-    async def _edit(self, shown: Draft, place: Place) -> Outcome | None:
+    async def _edit(self, shown: Draft, place: Place, by: float) -> Outcome | None:
         """Edit the job's message; None when it cannot be edited any more."""
-        answer = await self.webhook.edit(shown, place.message, self._thread(place))
+        answer = await self.webhook.edit(shown, place.message, self._thread(place), by)
         if not isinstance(answer, Answer):
             return answer
         lost = LOST_MESSAGES | LOST_THREADS if self.config.thread_name else LOST_MESSAGES
         return None if code_of(answer) in lost else classify(answer, time.time())
 
-    async def _post(self, shown: Draft, message: FormattedMessage, place: Place) -> tuple[Outcome, Place]:
+    async def _post(
+        self, shown: Draft, message: FormattedMessage, place: Place, by: float
+    ) -> tuple[Outcome, Place]:
         """Post, and return where the job is shown afterwards."""
         config, thread, more = self.config, self._thread(place), dict[str, object](self._sender)
         if config.thread_name and not thread:
             more["thread_name"] = thread_name(config.thread_name, message.events)
-        answer = await self.webhook.post(shown, more, thread)
+        answer = await self.webhook.post(shown, more, thread, by)
         if not isinstance(answer, Answer):
             return answer, place
         if config.thread_name and thread and code_of(answer) in LOST_THREADS:
-            return await self._post(shown, message, Place())
+            return await self._post(shown, message, Place(), by)
         outcome = classify(answer, time.time())
         posted: dict[str, Any] = (outcome.receipt or {}) if isinstance(outcome, Delivered) else {}
         return outcome, Place(
             place.message or (str(posted.get("id", "")) if config.updates == "edit" else ""),
             thread or str(posted.get("channel_id", "")) if config.thread_name else "",
         )
+
+    def _deadline(self) -> float:
+        """Return by when all requests of an attempt must have ended, which are up to four."""
+        return self.clock() + self.config.timeout_seconds
 
     def _thread(self, place: Place) -> str:
         return self.config.thread_id or (place.thread if self.config.thread_name else "")

@@ -1,6 +1,7 @@
 """Discord's answers: what each means for the message and its channel, and for the requests after it."""
 
 import math
+import re
 from http import HTTPStatus
 from typing import Any
 
@@ -59,6 +60,9 @@ _ADVICE = {
     UNKNOWN_WEBHOOK: "the webhook was deleted: make a new one, and put its address into webhook_url",
 }
 
+_SNOWFLAKE = re.compile(r"[0-9]{1,20}")
+"""An id of Discord's: what is none must not get into an address."""
+
 _INVALID = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.TOO_MANY_REQUESTS}
 
 
@@ -116,9 +120,10 @@ def limits_of(answer: Answer, now: float) -> Limits:
 
 def _message(answer: Answer) -> Delivered | Unknown:
     data = answer.json_object()
-    if not (message_id := data.get("id")):
+    ids = {key: str(data.get(key, "")) for key in ("id", "channel_id")}
+    if not all(map(_SNOWFLAKE.fullmatch, ids.values())):
         return Unknown(Reason.SERVER_ERROR, f"Discord answered {answer.status} without a message")
-    return Delivered({"id": message_id, "channel_id": data.get("channel_id")})
+    return Delivered(ids)
 
 
 def _is_global(answer: Answer) -> bool:

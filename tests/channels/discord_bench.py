@@ -1,6 +1,7 @@
 """Discord channels at work against the lab, on one clock that stands still."""
 
 import asyncio
+from collections.abc import Callable
 from typing import Any, Self
 
 from knell.channels.discord import DiscordChannel
@@ -39,15 +40,20 @@ class Bench:
         self.lab.stop()
 
     def channel(
-        self, url: str = "", *, memory: Memory | None = None, http: Http | None = None, **keys: Any
+        self,
+        url: str = "",
+        *,
+        memory: Memory | None = None,
+        clock: Callable[[], float] | None = None,
+        **keys: Any,
     ) -> DiscordChannel:
         """Return a channel that is open: for the lab's text channel, if no address is given."""
         section = {"webhook_url": url or self.lab.discord.url, "timeout_seconds": 10, **keys}
         channel = DiscordChannel(DiscordConfig.model_validate(section))
-        channel.clock = self.clock
+        channel.clock = clock or self.clock
         if memory is not None:
             channel.memory = memory
-        self._loop.run(channel.open(http or self.http))
+        self._loop.run(channel.open(self.http))
         return channel
 
     def send(self, channel: DiscordChannel, message: FormattedMessage) -> Outcome:
@@ -59,10 +65,6 @@ class Bench:
     def check(self, channel: DiscordChannel) -> HealthStatus:
         """Ask for its health."""
         return self._loop.run(channel.health_check())
-
-    def run(self, coroutine: Any) -> Any:
-        """Run something else on the channels' loop."""
-        return self._loop.run(coroutine)
 
 
 def message(

@@ -69,6 +69,8 @@ def error(status: int, code: int = 0) -> Respond:
         (Respond(200, ""), Unknown, Reason.SERVER_ERROR),
         (Respond(200, '{"id": '), Unknown, Reason.SERVER_ERROR),
         (Respond(200, "{}"), Unknown, Reason.SERVER_ERROR),
+        (Respond(200, {"id": "1"}), Unknown, Reason.SERVER_ERROR),
+        (Respond(200, {"id": "../1", "channel_id": "1"}), Unknown, Reason.SERVER_ERROR),
         (Drop(stored=True), Unknown, Reason.CONNECTION_ERROR),
     ],
 )

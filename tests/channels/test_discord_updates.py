@@ -234,6 +234,20 @@ def test_an_edit_that_is_refused_does_not_cost_the_end(bench: Bench, editing: Di
     assert shown(bench) == [("started", 0), ("over", 0)]
 
 
+def test_all_requests_of_a_send_share_its_time(bench: Bench, editing: DiscordChannel) -> None:
+    """An edit that takes all the time leaves the end to the next attempt, which nobody has seen then."""
+    deliver(bench, editing, "started")
+
+    def late() -> float:
+        # As if the edit's answer had come just at the deadline.
+        return bench.clock() + (10 if len(bench.lab.discord.requests) > 1 else 0)
+
+    patient = bench.channel(updates="edit", memory=editing.memory, clock=late)
+    outcome = bench.send(patient, message("over", job="j1", event_type="job_completed"))
+    assert isinstance(outcome, Retry)
+    assert (outcome.reason, asked(bench)) == (Reason.TIMEOUT, ["POST", "PATCH"])
+
+
 # Forums
 
 

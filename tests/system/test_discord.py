@@ -4,13 +4,15 @@ import json
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.request import Request, urlopen
 
 import pytest
 
-from knell.lab import Lab, Message, too_many
+from knell.lab import Lab, too_many
+from knell.lab.discord import Discord
 from tests.faults.service import Service
 from tests.puppets import PATIENCE
 from tests.rogues import Watched, event
@@ -115,7 +117,7 @@ def test_a_kill_goes_on_editing(lab: Lab, tmp_path: Path) -> None:
         for number in range(3):
             service.start()
             _post(service, f"state {number}")
-            lab.discord.wait(lambda _, at=number: _shows(lab.discord.messages, f"state {at}"))
+            until(partial(_shows, lab.discord, f"state {number}"))
             until(lambda: service.unfinished() == 0)
             service.kill()
     finally:
@@ -142,8 +144,8 @@ def test_a_deleted_webhook_is_called_once(lab: Lab, start: Run) -> None:
     assert lab.violations == ()
 
 
-def _shows(messages: tuple[Message, ...], text: str) -> bool:
-    return any(text in message.text for message in messages)
+def _shows(discord: Discord, text: str) -> bool:
+    return any(text in message.text for message in discord.messages)
 
 
 def _post(service: Service, title: str) -> None:
