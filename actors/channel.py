@@ -207,7 +207,7 @@ class ChannelActor(Behaviour):
         )
 
     def _retire(self) -> None:
-        self.ctx.cell.host.io.submit(self._line.retire, (), _log_close)
+        self.ctx.cell.host.io.submit(self._line.retire, (), _log_close, last=True)
 
     # What the core decides
 
