@@ -235,7 +235,7 @@ def test_an_edit_that_is_refused_does_not_cost_the_end(bench: Bench, editing: Di
 
 
 def test_all_requests_of_a_send_share_its_time(bench: Bench, editing: DiscordChannel) -> None:
-    """An edit that takes all the time leaves the end to the next attempt, which nobody has seen then."""
+    """An edit that takes all the time leaves the new message to the next attempt."""
     deliver(bench, editing, "started")
 
     def late() -> float:
