@@ -96,7 +96,7 @@ class Gate:
 
     def __init__(self) -> None:
         self._routes: dict[Route, _Bucket] = {}
-        self._learned: dict[tuple[str, str], _Bucket] = {}
+        self._names: dict[Route, str] = {}
         self._limited_until = -math.inf
         self._invalid: deque[float] = deque()
         self._stopped_until = -math.inf
@@ -136,12 +136,17 @@ class Gate:
 
     def _learn(self, route: Route, name: str) -> None:
         """Let routes that Discord counts together share a bucket; a name holds within one webhook."""
+        if self._names.get(route) == name:
+            return
+        self._names[route] = name
         before = self._bucket(route)
-        bucket = self._learned.setdefault((route.webhook, name), before)
-        if bucket is not before:
-            bucket.under_way += before.under_way
-            before.under_way = 0
-            self._routes[route] = bucket
+        for other, known in self._names.items():
+            bucket = self._bucket(other)
+            if (other.webhook, known) == (route.webhook, name) and bucket is not before:
+                bucket.under_way += before.under_way
+                before.under_way = 0
+                self._routes[route] = bucket
+                return
 
     def _count_invalid(self, now: float) -> None:
         self._invalid.append(now)

@@ -108,6 +108,18 @@ def test_a_route_that_joins_a_bucket_brings_what_it_has_under_way() -> None:
     assert gate.wait(POST, 0.0) == 0.0
 
 
+def test_names_that_change_fill_no_memory() -> None:
+    """An answer that names a new bucket every time leaves nothing behind, and its numbers count."""
+    gate = Gate()
+    sizes: set[int] = set()
+    for number in range(100):
+        once(gate, POST, told(3, bucket=f"b{number}"))
+        sizes.add(sum(len(part) for part in vars(gate).values() if isinstance(part, dict)))
+    assert len(sizes) == 1
+    once(gate, POST, told(0, bucket="last"))
+    assert gate.wait(POST, 0.0) == 2.0
+
+
 def test_a_refusal_empties_the_bucket() -> None:
     """A 429 of one webhook closes it for as long as it says, and only it."""
     gate = Gate()

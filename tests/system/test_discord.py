@@ -11,6 +11,7 @@ from urllib.request import Request, urlopen
 
 import pytest
 
+from knell.channels import discord_gate
 from knell.lab import Lab, too_many
 from knell.lab.discord import Discord
 from tests.faults.service import Service
@@ -124,6 +125,28 @@ def test_a_kill_goes_on_editing(lab: Lab, tmp_path: Path) -> None:
         service.end()
     (message,) = lab.discord.messages
     assert message.edits == 2
+
+
+def test_refused_requests_stop_everything_and_people_are_told(
+    lab: Lab, start: Run, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two channels that are refused bring the count to its limit: the good one sends nothing any more."""
+    monkeypatch.setattr(discord_gate, "STOP_AT", 2)
+    wrong = section(f"{lab.discord.url}x", events=["wrong"])
+    watched = start(
+        wrong=wrong,
+        wrong_too={**wrong, "webhook_url": f"{lab.discord.url}y"},
+        good=section(lab.discord.url, events=["good"]),
+        teller={**lab.webhook.section(), "events": ["system_alert"]},
+    )
+    watched.tell("refused", event_type="wrong")
+    lab.webhook.wait_for(2)
+    watched.tell("held", event_type="good")
+    told = lab.webhook.wait_for(3)[-1].text
+    assert "Channel good cannot deliver" in told
+    assert "knell stopped by itself: Discord refused 2 requests" in told
+    answers = [request.answer.status for request in lab.discord.requests if request.answer]
+    assert (answers, lab.discord.messages) == ([401, 401], ())
 
 
 def test_a_deleted_webhook_is_called_once(lab: Lab, start: Run) -> None:
