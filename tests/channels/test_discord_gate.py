@@ -1,6 +1,7 @@
 """The gate before Discord, without Discord."""
 
 import gc
+from typing import Any, cast
 from weakref import ref
 
 import pytest
@@ -108,13 +109,17 @@ def test_a_route_that_joins_a_bucket_brings_what_it_has_under_way() -> None:
     assert gate.wait(POST, 0.0) == 0.0
 
 
+def _tables(gate: Gate) -> list[dict[Any, Any]]:
+    return [cast("dict[Any, Any]", part) for part in vars(gate).values() if isinstance(part, dict)]
+
+
 def test_names_that_change_fill_no_memory() -> None:
     """An answer that names a new bucket every time leaves nothing behind, and its numbers count."""
     gate = Gate()
     sizes: set[int] = set()
     for number in range(100):
         once(gate, POST, told(3, bucket=f"b{number}"))
-        sizes.add(sum(len(part) for part in vars(gate).values() if isinstance(part, dict)))
+        sizes.add(sum(len(part) for part in _tables(gate)))
     assert len(sizes) == 1
     once(gate, POST, told(0, bucket="last"))
     assert gate.wait(POST, 0.0) == 2.0
