@@ -16,8 +16,6 @@ from knell.messages import Reason, Rejected
 
 from .smtp_advice import NO_LOGIN_IN_CLEAR, NO_LOGIN_OFFERED, NO_STARTTLS
 from .smtp_verdicts import (
-    NO_LOGIN,
-    SERVICE_CLOSING,
     Failed,
     Reply,
     Stage,
@@ -187,7 +185,7 @@ class Connection:
             reply = await self._ask(b"RCPT", f"TO:<{recipient}>".encode("ascii"))
             if reply.positive:
                 taken.append(recipient)
-            elif reply.code == SERVICE_CLOSING or reply.code in NO_LOGIN:
+            elif reply.blames_us:
                 raise refused(Stage.RCPT, reply)
             # With nobody taken before it, "too many recipients" is said of a full mailbox.
             elif not (taken and reply.too_many_recipients):

@@ -32,23 +32,20 @@ NO_GREETING = (
 )
 NOT_THERE = "check smtp_server and smtp_port, and whether a firewall is between"
 
+_TLS_FIRST = "it wants TLS before the login: set use_tls: true"
+_NOT_YOUR_ADDRESS = "it does not send for this address: set from to one that the login may use"
 _REPLIES = {
-    (
-        Stage.AUTH,
-        535,
-    ): "check username and password; with two-step sign-in most providers want an app password",
+    (Stage.GREETING, 550): "it does not talk to this machine: ask whoever runs it, or set helo",
+    (Stage.GREETING, 554): "it does not talk to this machine: ask whoever runs it, or hand in at port 587",
+    (Stage.AUTH, 530): _TLS_FIRST,
     (Stage.AUTH, 534): "this login is too weak for it; most such providers want an app password",
-    (Stage.AUTH, 538): "it wants TLS before the login: set use_tls: true",
-    (Stage.AUTH, 530): "it wants TLS before the login: set use_tls: true",
+    (Stage.AUTH, 535): "check username and password; with two-step sign-in it is often an app password",
+    (Stage.AUTH, 538): _TLS_FIRST,
     (Stage.MAIL, 530): "it wants a login, or TLS, first: check username, password and use_tls",
     (Stage.MAIL, 538): "it wants TLS first: set use_tls: true",
-    (Stage.MAIL, 550): "it does not send for this address: set from to one that the login may use",
-    (Stage.MAIL, 553): "it does not send for this address: set from to one that the login may use",
-    (
-        Stage.GREETING,
-        550,
-    ): "it does not talk to this machine: ask whoever runs it, or set helo to a known name",
-    (Stage.GREETING, 554): "it does not talk to this machine: ask whoever runs it, or hand in at port 587",
+    (Stage.MAIL, 550): _NOT_YOUR_ADDRESS,
+    (Stage.MAIL, 553): _NOT_YOUR_ADDRESS,
+    (Stage.RCPT, 553): _NOT_YOUR_ADDRESS,
 }
 
 _CERTIFICATES = {

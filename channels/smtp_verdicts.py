@@ -38,6 +38,10 @@ TOO_MUCH_MAIL = 552
 _TOO_MANY_RECIPIENTS = re.compile(r"(?:452|552) |[45]\d\d [45]\.5\.3(?!\d)")
 """RFC 5321, section 4.5.3.1.10; and whatever the code, X.5.3 says so (RFC 3463, section 3.6)."""
 
+_BLAMES_US = re.compile(r"5\.1\.[78](?!\d)|(?:Sender address|Client host|Helo command) rejected")
+"""At RCPT about the sender or this machine, not about the recipient: the codes of RFC 3463 (section 3.2), and
+the words of Postfix, which says at RCPT whatever it has against a mail (`smtpd_delay_reject`)."""
+
 GREYLISTED = ("450", "451")
 
 NO_SUCH_HOST_AFTER = 300.0
@@ -64,6 +68,13 @@ class Reply(NamedTuple):
     def too_many_recipients(self) -> bool:
         """Whether, at RCPT, the mail is full, and the address not to blame."""
         return _TOO_MANY_RECIPIENTS.match(f"{self.code} {self.text}") is not None
+
+    @property
+    def blames_us(self) -> bool:
+        """Whether, at RCPT, the configuration is to blame or the connection ends, and no address."""
+        if self.code == SERVICE_CLOSING or self.code in NO_LOGIN:
+            return True
+        return not self.temporary and _BLAMES_US.search(self.text[: 2 * MAX_WORDS]) is not None
 
     @property
     def words(self) -> str:
@@ -98,7 +109,8 @@ def _permanent(stage: Stage, code: int) -> Reason:
         return Reason.AUTHENTICATION
     if stage is Stage.TLS:
         return Reason.TLS
-    if stage is Stage.GREETING or (stage is Stage.MAIL and code in SENDER_REFUSED):
+    # At RCPT only what is not about the recipient comes here.
+    if stage in {Stage.GREETING, Stage.RCPT} or (stage is Stage.MAIL and code in SENDER_REFUSED):
         return Reason.CONFIGURATION
     return Reason.TOO_LARGE if code == TOO_MUCH_MAIL else Reason.REFUSED
 
