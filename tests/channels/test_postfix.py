@@ -305,7 +305,6 @@ async def cutting(port: int, times: int) -> AsyncGenerator[int, None]:
 @pytest.mark.parametrize(("on_unknown", "number"), [("retry", 2), ("hold", 1)])
 def test_an_answer_that_was_lost(postfix: Postfix, on_unknown: str, number: int) -> None:
     """Postfix has the mail, we do not know: a second copy with the same identity, or a person's decision."""
-
     changes: dict[str, Any] = {"to": [TEAM, GONE], "on_unknown": on_unknown}
 
     async def run() -> list[Outcome]:
