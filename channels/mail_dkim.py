@@ -32,8 +32,7 @@ MIN_BITS = 1024
 
 _LINE = 72
 _FOLD = re.compile(rb"\r\n(?=[ \t])")
-_BLANKS = re.compile(rb"[ \t]+")
-_BLANK_ENDS = re.compile(rb" (?=\r\n|\Z)")
+_BLANKS = re.compile(rb" [ \t]+|\t[ \t]*")
 _NEEDS_EXTRA = "dkim needs a library that is not installed: pip install 'knell[dkim]'"
 
 
@@ -117,7 +116,7 @@ def _relaxed(field: bytes) -> tuple[str, bytes]:
 
 def _relaxed_body(body: bytes) -> bytes:
     """Return the body as the signature covers it (RFC 6376, section 3.4.4)."""
-    lines = _BLANK_ENDS.sub(b"", _BLANKS.sub(b" ", body)).rstrip(b"\r\n")
+    lines = _BLANKS.sub(b" ", body).replace(b" \r\n", b"\r\n").rstrip(b" \r\n")
     return lines + b"\r\n" if lines else b""
 
 
