@@ -96,7 +96,7 @@ class ChannelActor(Behaviour):
         self._in_flight: dict[tuple[int, ...], Attempt] = ctx.keep.setdefault("in_flight", {})
         state: ChannelState = ctx.keep.setdefault("state", ChannelState.fresh(policy))
         self._core = ChannelCore(policy, state, ctx.clock.dice, self._in_flight)
-        self._line = Line(make(section), equipment.http, section.timeout_seconds)
+        self._line = Line(make(section), equipment.http.limited(section.concurrency), section.timeout_seconds)
 
     # Life
 

@@ -8,8 +8,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from yarl import URL
 
-from knell.channels.guard import AddressDenied, Guard, GuardedResolver
+from knell.channels.guard import AddressDenied, Guard
 from knell.channels.http import Answer, Http
+from knell.channels.resolver import GuardedResolver
 from knell.config.schema import Security
 from knell.messages import Delivered, Outcome, Reason, Rejected, Unknown
 

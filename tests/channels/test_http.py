@@ -18,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from knell.channels import http as http_module
+from knell.channels import resolver as resolver_module
 from knell.channels.http import MAX_BODY, Answer, Body, Http, SecretUrl, WebUrl, by_status
 from knell.config.schema import Security
 from knell.errors import ChannelError
@@ -228,7 +229,7 @@ def test_refused_connection_is_not_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("connect", "cause"), [(SOON, "connection timeout error"), (ENOUGH, "(timeout error)")]
+    ("connect", "cause"), [(SOON, "(the connection took too long)"), (ENOUGH, "(the deadline passed)")]
 )
 def test_connect_that_hangs_is_not_sent(monkeypatch: pytest.MonkeyPatch, connect: float, cause: str) -> None:
     """A full backlog answers no SYN: one of the deadlines strikes before anything is sent."""
@@ -627,29 +628,96 @@ def test_reset_in_the_handshake_is_not_sent() -> None:
     assert result.reason is Reason.CONNECTION_ERROR
 
 
+HOST = "https://hooks.example.com"
+
+
 @pytest.mark.parametrize(
-    ("code", "text"),
+    ("code", "expected"),
     [
-        (socket.EAI_AGAIN, "Temporary failure in name resolution"),
-        (socket.EAI_NONAME, "Name or service not known"),
+        (
+            socket.EAI_AGAIN,
+            Retry(
+                Reason.CONNECTION_ERROR,
+                None,
+                f"{HOST}: no connection, nothing was sent (the name cannot be resolved: as the system says)",
+            ),
+        ),
+        *(
+            (
+                code,
+                Rejected(
+                    Reason.CONFIGURATION,
+                    f"{HOST}: there is no such host (as the system says): "
+                    "check the name, and this machine's DNS",
+                ),
+            )
+            for code in (socket.EAI_NONAME, socket.EAI_NODATA)
+        ),
     ],
+    ids=["name servers do not answer", "no such name", "no address"],
 )
-def test_name_that_cannot_be_resolved(monkeypatch: pytest.MonkeyPatch, code: int, text: str) -> None:
-    """A DNS failure is tried again, and says what is wrong."""
+def test_name_that_cannot_be_resolved(
+    monkeypatch: pytest.MonkeyPatch, code: int, expected: Retry | Rejected
+) -> None:
+    """Trouble of the moment is tried again; a name that does not exist is the channel's, with an alert."""
 
     def fail(*_: object) -> Any:
-        raise socket.gaierror(code, text)
+        raise socket.gaierror(code, "as the system says")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
 
     async def run() -> Result:
         async with client() as http:
-            return await http.post(f"https://hooks.example.com{PATH}", body=b"{}", timeout=ENOUGH)
+            return await http.post(f"{HOST}{PATH}", body=b"{}", timeout=ENOUGH)
 
-    where = "https://hooks.example.com: no connection, nothing was sent"
-    assert asyncio.run(run()) == Retry(
-        Reason.CONNECTION_ERROR, None, f"{where} (the name cannot be resolved: {text})"
-    )
+    assert asyncio.run(run()) == expected
+
+
+def test_name_that_is_no_name_is_a_matter_of_the_configuration() -> None:
+    """A label of more than 63 characters breaks the encoding of names, not the channel."""
+
+    async def run() -> Result:
+        async with client() as http:
+            return await http.post(f"https://{'a' * 70}.example.com{PATH}", body=b"{}", timeout=ENOUGH)
+
+    result = asyncio.run(run())
+    assert isinstance(result, Rejected)
+    assert result.reason is Reason.CONFIGURATION
+    assert "CANARY" not in repr(result)
+
+
+@pytest.mark.usefixtures("names")
+def test_look_up_has_a_deadline_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hung name server is named as the cause, and is no failure to connect."""
+    monkeypatch.setattr(resolver_module, "LOOKUP_SECONDS", 0.05)
+
+    async def run() -> Result:
+        async with client() as http:
+            return await http.post(f"https://hung.example.com{PATH}", body=b"{}", timeout=ENOUGH)
+
+    where = "https://hung.example.com: no connection, nothing was sent"
+    detail = f"{where} (the name cannot be resolved: no answer in 0.05 s)"
+    assert asyncio.run(run()) == Retry(Reason.CONNECTION_ERROR, None, detail)
+
+
+@pytest.mark.usefixtures("names")
+def test_name_that_hangs_holds_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a dead name is asked for, its one look-up is waited for; its thread delays no exit."""
+    monkeypatch.setattr(resolver_module, "LOOKUP_SECONDS", 0.01)
+
+    def lookups() -> list[threading.Thread]:
+        return [thread for thread in threading.enumerate() if thread.name == "knell-dns"]
+
+    async def run() -> None:
+        before = set(lookups())
+        async with client() as http:
+            for _ in range(5):
+                result = await http.post("https://hung.example.com/", timeout=ENOUGH)
+                assert isinstance(result, Retry)
+                (hung,) = set(lookups()) - before
+                assert hung.daemon
+
+    asyncio.run(run())
 
 
 @pytest.mark.usefixtures("names")
@@ -683,6 +751,59 @@ def test_hung_lookups_leave_the_loops_threads_alone() -> None:
             return await asyncio.gather(*tasks)
 
     assert {type(result) for result in asyncio.run(run())} == {Retry}
+
+
+def test_channel_that_hangs_fills_its_own_share_only(serve: Any) -> None:
+    """Three requests of a channel with two connections: two hang, one is not sent, and others go on."""
+    arrived = asyncio.Semaphore(0)
+
+    async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        arrived.release()
+        await reader.read()
+
+    async def run() -> tuple[Result, Result, list[Result]]:
+        async with server(hang) as port, serve((200, "ok")) as (base, _), client() as http:
+            slow, other, url = http.limited(2), http.limited(2), f"http://127.0.0.1:{port}{PATH}"
+            hung = [asyncio.create_task(slow.post(url, body=b"{}", timeout=ENOUGH)) for _ in range(2)]
+            for _ in hung:
+                await arrived.acquire()
+            third = await slow.post(url, body=b"{}", timeout=SOON)
+            answer = await other.post(base, body=b"{}", timeout=ENOUGH)
+            await http.close()
+            return third, answer, await asyncio.gather(*hung)
+
+    third, answer, hung = asyncio.run(run())
+    assert isinstance(third, Retry)
+    assert third.reason is Reason.TIMEOUT
+    assert "nothing was sent, all 2 connections of the channel were busy" in third.detail
+    assert "CANARY" not in repr(third)
+    assert isinstance(answer, Answer)
+    assert {type(result) for result in hung} == {Unknown}
+
+
+def test_connection_is_given_back_however_a_request_ends() -> None:
+    """A failure and a cancellation leave the channel its one connection, as an answer does."""
+    arrived = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"wait" in await read_request(reader):
+            arrived.set()
+            await reader.read()
+        writer.write(OK)
+        await writer.drain()
+
+    async def run() -> Result:
+        async with server(hang) as port, client() as http:
+            one, base = http.limited(1), f"http://127.0.0.1:{port}"
+            await one.post("http://127.0.0.1:1/", body=b"{}", timeout=ENOUGH)
+            task = asyncio.create_task(one.post(f"{base}/wait", body=b"{}", timeout=ENOUGH))
+            await arrived.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return await one.post(base, body=b"{}", timeout=ENOUGH)
+
+    assert isinstance(asyncio.run(run()), Answer)
 
 
 class Section(BaseModel):
