@@ -1,5 +1,6 @@
 """How knell proves who it talks to over TLS, and who it is itself where a service asks."""
 
+import asyncio
 import ssl
 from collections.abc import Callable
 from functools import cache
@@ -10,7 +11,14 @@ _T = TypeVar("_T")
 
 
 class TlsFiles(NamedTuple):
-    """PEM files that replace or add to what the system offers; `password` opens the key's file."""
+    """PEM files of a channel.
+
+    Attributes:
+        authorities: who is believed, instead of the system's authorities.
+        certificate: what knell shows to a service that asks who is calling.
+        key: belongs to the certificate; in the certificate's file when absent.
+        password: opens the key, if it is encrypted.
+    """
 
     authorities: Path | None = None
     certificate: Path | None = None
@@ -53,6 +61,42 @@ def context_of(files: TlsFiles) -> ssl.SSLContext:
             "does not open, or does not fit its certificate",
         )
     return context
+
+
+class Identity:
+    """The context of a channel with files of its own, read anew when one has changed.
+
+    Certificates of services live for days, and are renewed on disk by somebody else.
+    """
+
+    def __init__(self, files: TlsFiles) -> None:
+        self._files = files
+        self._seen: tuple[object, ...] = ()
+        self._context = verified()
+
+    async def context(self) -> ssl.SSLContext:
+        """Return the context for the next request.
+
+        Raises:
+            ValueError: see `context_of`.
+        """
+        # On a thread: the files may lie on a network drive.
+        return await asyncio.to_thread(self._current) if self._files.named else self._context
+
+    def _current(self) -> ssl.SSLContext:
+        seen = tuple(_state(path) for path in self._files.named)
+        if seen != self._seen:
+            self._context = context_of(self._files)
+            self._seen = seen
+        return self._context
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    try:
+        state = path.stat()
+    except OSError:
+        return None  # `context_of` says why
+    return state.st_mtime_ns, state.st_size, state.st_ino
 
 
 def _reading(path: Path | None, read: Callable[[], _T], otherwise: str) -> _T:

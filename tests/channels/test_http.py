@@ -421,7 +421,7 @@ def test_redirect_is_not_followed(serve: Any) -> None:
     assert isinstance(answer, Answer)
     assert (answer.status, requests) == (307, 1)
     assert by_status(answer, service="it") == Rejected(
-        Reason.CONFIGURATION, "it answered 307: redirects are never followed"
+        Reason.CONFIGURATION, "it answered 307: redirects are never followed, give the final address"
     )
 
 
