@@ -36,6 +36,10 @@ _UNTRUSTED = {18, 19, 20, 21}
 """X509_V_ERR_... of OpenSSL's x509_vfy.h."""
 
 
+_REFUSALS = ("CERTIFICATE", "UNKNOWN_CA", "ACCESS_DENIED", "HANDSHAKE_FAILURE")
+"""Of RFC 8446, section 6.2, in the words of OpenSSL."""
+
+
 def failure_of(error: Exception, where: str, *, written: bool) -> Failure:
     """Classify a request that got no answer.
 
@@ -48,14 +52,13 @@ def failure_of(error: Exception, where: str, *, written: bool) -> Failure:
     if isinstance(inner, AddressDenied):
         return Rejected(Reason.ADDRESS_DENIED, f"{where}: {inner}")
     reason = Reason.TIMEOUT if isinstance(error, TimeoutError) else Reason.CONNECTION_ERROR
+    if isinstance(inner, ssl.SSLError) and (not written or _refuses_us(inner)):
+        took = "nothing was taken" if written else "nothing was sent"
+        return Rejected(Reason.TLS, f"{where}: TLS failed, {took} ({_cause(inner)}){_advice(inner)}")
     if written:
         return Unknown(reason, f"{where}: sent, but no answer came ({_cause(inner)})")
     if isinstance(inner, socket.gaierror):
         return _unresolved(inner, where)
-    if isinstance(inner, ssl.SSLError):
-        return Rejected(
-            Reason.TLS, f"{where}: TLS failed, nothing was sent ({_cause(inner)}){_advice(inner)}"
-        )
     if isinstance(error, ValueError):
         return Rejected(Reason.CONFIGURATION, f"{where}: the request cannot be built ({_cause(inner)})")
     return Retry(reason, None, f"{where}: no connection, nothing was sent ({_cause(inner)})")
@@ -74,7 +77,20 @@ def _unresolved(error: socket.gaierror, where: str) -> Failure:
 
 
 def _inner(error: Exception) -> Exception:
-    return error.os_error if isinstance(error, ClientConnectorError) else error
+    """Return what is inside aiohttp's errors; that of a lost connection names no TLS error as such."""
+    if isinstance(error, ClientConnectorError):
+        return error.os_error
+    return error.__cause__ if isinstance(error.__cause__, ssl.SSLError) else error
+
+
+def _refuses_us(error: ssl.SSLError) -> bool:
+    """Say whether the service ended the handshake over our certificate, or for want of one.
+
+    By TLS 1.3 the client has finished before the service looks at its certificate: the request is on its way
+    by then, and nobody reads it.
+    """
+    said = str(error.reason)
+    return "_ALERT_" in said and any(word in said for word in _REFUSALS)
 
 
 def _cause(inner: Exception) -> str:
@@ -92,7 +108,9 @@ def _cause(inner: Exception) -> str:
 
 
 def _advice(error: ssl.SSLError) -> str:
-    """Say what to do about a certificate that does not hold."""
+    """Say what to do about a certificate that does not hold, theirs or ours."""
+    if _refuses_us(error):
+        return ": it wants to know who is calling; check client_cert where there is one"
     code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
     if code == _EXPIRED:
         return ": the service must renew its certificate; check this machine's clock too"

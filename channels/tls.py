@@ -2,12 +2,11 @@
 
 import asyncio
 import ssl
-from collections.abc import Callable
+from collections.abc import Generator
+from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple, TypeVar
-
-_T = TypeVar("_T")
+from typing import NamedTuple
 
 
 class TlsFiles(NamedTuple):
@@ -48,18 +47,17 @@ def context_of(files: TlsFiles) -> ssl.SSLContext:
     Raises:
         ValueError: one cannot be read or used; the text says which and why, and shows nothing of it.
     """
-    authorities = None if files.authorities is None else str(files.authorities)
-    context = _reading(
-        files.authorities, lambda: ssl.create_default_context(cafile=authorities), "holds no certificate"
-    )
+    for path in files.named:
+        _check_readable(path)
+    authorities, certificate = files.authorities, files.certificate
+    with _blaming(f"{authorities} holds no certificate"):
+        context = ssl.create_default_context(cafile=authorities)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if certificate := files.certificate:
-        # Without a password OpenSSL would ask for one at the terminal, and wait.
-        _reading(
-            files.key or certificate,
-            lambda: context.load_cert_chain(certificate, files.key, password=lambda: files.password),
-            "does not open, or does not fit its certificate",
-        )
+    if certificate:
+        key = files.key or certificate
+        with _blaming(f"{key} does not open, or does not fit its certificate"):
+            # Without a password OpenSSL would ask for one at the terminal, and wait.
+            context.load_cert_chain(certificate, files.key, password=lambda: files.password)
     return context
 
 
@@ -99,10 +97,17 @@ def _state(path: Path) -> tuple[int, int, int] | None:
     return state.st_mtime_ns, state.st_size, state.st_ino
 
 
-def _reading(path: Path | None, read: Callable[[], _T], otherwise: str) -> _T:
+def _check_readable(path: Path) -> None:
+    """Name the file at fault: OpenSSL does not."""
     try:
-        return read()
-    except ssl.SSLError:
-        raise ValueError(f"{path} {otherwise}") from None
+        path.open("rb").close()
     except OSError as error:
-        raise ValueError(f"{error.filename or path} cannot be read: {error.strerror}") from None
+        raise ValueError(f"{path} cannot be read: {error.strerror}") from None
+
+
+@contextmanager
+def _blaming(problem: str) -> Generator[None]:
+    try:
+        yield
+    except (ssl.SSLError, OSError):
+        raise ValueError(problem) from None

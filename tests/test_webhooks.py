@@ -63,7 +63,12 @@ def test_example_of_the_standard() -> None:
     assert verify('{"test": 2432232314}', head, str(SPEC["secret"]), now=1614265330) == {"test": 2432232314}
 
 
-@pytest.mark.parametrize("form", [bytes, bytearray, memoryview, lambda body: body.decode()])
+def as_text(body: bytes) -> str:
+    """Return a body as a framework may hand it over."""
+    return body.decode()
+
+
+@pytest.mark.parametrize("form", [bytes, bytearray, as_text])
 @pytest.mark.parametrize("case", [str.lower, str.title, str.upper])
 def test_payload_is_returned(form: Callable[[bytes], Any], case: Callable[[str], str]) -> None:
     """Bytes or text, header names in any case: what was sent comes back parsed."""

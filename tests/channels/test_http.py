@@ -4,9 +4,11 @@ import socket
 import ssl
 import struct
 import threading
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,12 +16,16 @@ import trustme
 from aiohttp import ClientConnectionResetError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_writer import StreamWriter
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from knell.channels import http as http_module
 from knell.channels import resolver as resolver_module
 from knell.channels.http import MAX_BODY, Answer, Body, Http, SecretUrl, WebUrl, by_status
+from knell.channels.tls import TlsFiles, context_of, verified
 from knell.config.schema import Security
 from knell.errors import ChannelError
 from knell.messages import Reason, Rejected, Retry, Unknown
@@ -583,9 +589,14 @@ def test_tls_with_a_private_authority(authority: trustme.CA) -> None:
 @pytest.mark.parametrize(
     ("name", "more", "trusts", "cause"),
     [
-        ("127.0.0.1", {"not_after": datetime.now(UTC) - timedelta(days=1)}, True, "expired"),
-        ("other.example.com", {}, True, "not valid for '127.0.0.1'"),
-        ("127.0.0.1", {}, False, "local issuer"),
+        (
+            "127.0.0.1",
+            {"not_after": datetime.now(UTC) - timedelta(days=1)},
+            True,
+            "expired): the service must",
+        ),
+        ("other.example.com", {}, True, "not valid for '127.0.0.1'.): use the name"),
+        ("127.0.0.1", {}, False, "local issuer certificate): its authority is not trusted here"),
     ],
     ids=["expired", "wrong host", "unknown authority"],
 )
@@ -601,6 +612,66 @@ def test_tls_failure_sends_nothing(
     assert result.reason is Reason.TLS
     assert cause in result.detail
     assert requests == 0
+
+
+def test_self_signed_certificate_sends_nothing(tmp_path: Path) -> None:
+    """A certificate that vouches for itself is believed by nobody."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    path = tmp_path / "server.pem"
+    path.write_bytes(
+        certificate.public_bytes(pem)
+        + key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL, plain)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    result, requests = post_by_tls(context, None)
+    assert isinstance(result, Rejected)
+    assert result.reason is Reason.TLS
+    assert "self-signed certificate" in result.detail
+    assert requests == 0
+
+
+def old_tls(context: ssl.SSLContext, newest: ssl.TLSVersion) -> ssl.SSLContext:
+    """Let a context speak what RFC 8996 forbids; OpenSSL has it at its lowest level of security only."""
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = newest
+    return context
+
+
+@pytest.mark.parametrize("files", [False, True], ids=["system's authorities", "ca_file"])
+def test_tls_1_1_is_refused(authority: trustme.CA, tmp_path: Path, *, files: bool) -> None:
+    """A server that speaks nothing newer gets not a byte of the request, though another client reaches it.
+
+    Also where the system's OpenSSL would allow it.
+    """
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    made = context_of(TlsFiles(tmp_path / "ca.pem")) if files else verified()
+    made.set_ciphers("DEFAULT:@SECLEVEL=0")
+    server_side = old_tls(tls_server(authority, "127.0.0.1"), ssl.TLSVersion.TLSv1_1)
+    try:
+        result, requests = post_by_tls(server_side, made)
+        reached, seen = post_by_tls(server_side, old_tls(trusting(authority), ssl.TLSVersion.TLSv1_1))
+    finally:
+        verified.cache_clear()
+    if not isinstance(reached, Answer):
+        pytest.skip("this OpenSSL cannot speak TLS 1.1 at all")
+    assert seen == 1
+    assert requests == 0
+    assert isinstance(result, Rejected)
+    assert result.reason is Reason.TLS
+    assert "version" in result.detail
 
 
 def test_plain_server_behind_https_is_a_tls_failure() -> None:
