@@ -31,8 +31,7 @@ _NO_SUCH_NAME = {
 }
 """The name servers have answered: there is no such name, or it has no address."""
 
-_EXPIRED, _WRONG_NAME = 10, 62
-_UNTRUSTED = {18, 19, 20, 21}
+_EXPIRED, _WRONG_NAME, _UNTRUSTED = 10, {62, 64}, {18, 19, 20, 21}
 """X509_V_ERR_... of OpenSSL's x509_vfy.h."""
 
 
@@ -114,8 +113,8 @@ def _advice(error: ssl.SSLError) -> str:
     code = error.verify_code if isinstance(error, ssl.SSLCertVerificationError) else 0
     if code == _EXPIRED:
         return ": the service must renew its certificate; check this machine's clock too"
-    if code == _WRONG_NAME:
-        return ": use the name the certificate was made for"
+    if code in _WRONG_NAME:
+        return ": use the name the certificate was made for in the address"
     if code in _UNTRUSTED:
         return ": its authority is not trusted here; add it to the system's, or to ca_file where there is one"
     return ""

@@ -11,6 +11,10 @@ from .resolver import GuardedResolver
 _HEADERS = {"User-Agent": "knell", "Accept-Encoding": "identity"}
 
 
+NAMES_KEPT_SECONDS = 10
+"""How long the addresses of a name are used without asking again; each is checked again at each connect."""
+
+
 class Pool:
     """One session, whose connections go each to an address the guard let through."""
 
@@ -32,7 +36,11 @@ class Pool:
             self._resolver = GuardedResolver(self.guard)
             self._session = ClientSession(
                 connector=TCPConnector(
-                    resolver=self._resolver, socket_factory=self.guard.socket, limit=0, limit_per_host=0
+                    resolver=self._resolver,
+                    socket_factory=self.guard.socket,
+                    limit=0,
+                    limit_per_host=0,
+                    ttl_dns_cache=NAMES_KEPT_SECONDS,
                 ),
                 headers=_HEADERS,
                 cookie_jar=DummyCookieJar(),
