@@ -284,12 +284,39 @@ def test_we_believe_their_python() -> None:
         verify(BODY, headers(made, at=at), OTHER)
 
 
+# What the documentation shows
+
+
+def shown(language: str) -> str:
+    """Return the example for receivers in a language."""
+    text = (Path(__file__).parents[1] / "docs/channels/webhook.md").read_text(encoding="utf-8")
+    return text.split(f"```{language}\n")[1].split("```")[0]
+
+
+def test_example_for_python(capsys: pytest.CaptureFixture[str]) -> None:
+    """It takes what is signed, and refuses the rest."""
+    found: dict[str, Any] = {}
+    exec(shown("python"), found)  # noqa: S102 - the documentation is what is tested
+    head = signed(SECRET, at=time())
+    assert found["receive"](BODY, head, SECRET) == 204
+    assert found["receive"](BODY + b" ", head, SECRET) == 401
+    assert capsys.readouterr().out.startswith("job_failed é")
+
+
 # The standard's own package for JavaScript
 
 SCRIPT = r"""
 const { Webhook } = require("standardwebhooks");
 const crypto = require("node:crypto");
 const ask = JSON.parse(require("node:fs").readFileSync(0, "utf8"));
+if (ask.example) {
+  console.log = () => {};
+  const receive = new Function("require", ask.example + "\nreturn receive;")(require);
+  let failed = false;
+  try { receive(ask.body, ask.headers, ask.secret); } catch { failed = true; }
+  process.stdout.write(JSON.stringify({ failed }));
+  process.exit();
+}
 const hook = new Webhook(ask.secret);
 const told = { signature: hook.sign(ask.id, new Date(ask.at * 1000), ask.body) };
 try {
@@ -344,6 +371,15 @@ def javascript(tmp_path_factory: pytest.TempPathFactory) -> Ask:
         return answer
 
     return ask
+
+
+@pytest.mark.real
+def test_example_for_javascript(javascript: Ask) -> None:
+    """It takes what is signed, and throws at the rest."""
+    head = signed(SECRET, at=time())
+    for body, failed in [(BODY.decode(), False), (BODY.decode() + " ", True)]:
+        told = javascript(example=shown("js"), body=body, headers=head, secret=SECRET)
+        assert told == {"failed": failed}
 
 
 @pytest.mark.real
