@@ -6,6 +6,7 @@ import json
 import re
 from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 import pytest
@@ -141,9 +142,7 @@ def test_example_of_github() -> None:
 )
 def test_hub_signature_is_by_the_newest_shared_secret(attempt: Attempt, secrets: Any, key: str) -> None:
     """On request GitHub's header goes along; the standard's own stays."""
-    _, (request,) = attempt(
-        lambda base: make(base, signature_secret=secrets, hub_signature=True), MESSAGE, (200, "ok")
-    )
+    _, (request,) = attempt(partial(make, signature_secret=secrets, hub_signature=True), MESSAGE, (200, "ok"))
     digest = hmac.new(key.encode(), request["body"], hashlib.sha256).hexdigest()
     assert request["headers"]["X-Hub-Signature-256"] == f"sha256={digest}"
     assert "webhook-signature" in request["headers"]
@@ -175,7 +174,7 @@ def test_key_pair_and_secret_sign_together(attempt: Attempt) -> None:
 )
 def test_credentials(attempt: Attempt, section: dict[str, Any], expected: str) -> None:
     """The section lets knell in by one header."""
-    _, (request,) = attempt(lambda base: make(base, **section), MESSAGE, (200, "ok"))
+    _, (request,) = attempt(partial(make, **section), MESSAGE, (200, "ok"))
     assert request["headers"].getall("Authorization") == [expected]
 
 
