@@ -59,7 +59,9 @@ _DENIED_6 = {
 }
 """IANA's special-purpose registry for IPv6: the first match names the reason."""
 
-_DENIED = [(ip_network(network), what) for network, what in (_DENIED_4 | _DENIED_6).items()]
+DENIED = [(ip_network(network), what) for network, what in (_DENIED_4 | _DENIED_6).items()]
+"""Networks and what they are."""
+
 _NAT64 = ip_network("64:ff9b::/96")
 _HTTP, _HTTPS = 80, 443
 _UNPRIVILEGED = 1024
@@ -104,7 +106,7 @@ class Guard:
         if any(ip in network for network in self._allowed):
             # The gateway would go on to the IPv4 address inside, which must be allowed by itself.
             return self.denied(str(IPv4Address(int(ip) & 0xFFFFFFFF)), port) if ip in _NAT64 else None
-        for network, what in _DENIED:
+        for network, what in DENIED:
             if ip in network:
                 return what
         return None if port in self._ports or port >= _UNPRIVILEGED else f"port {port} is not for web servers"
