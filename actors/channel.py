@@ -7,7 +7,7 @@ pause and the attempts under way are in `keep`, and the outcomes of those reach 
 """
 
 from dataclasses import dataclass
-from traceback import format_exception
+from functools import partial
 from typing import Any
 
 from msgspec.structs import replace
@@ -20,12 +20,14 @@ from knell.messages import Delivered, FormattedMessage, Reason
 
 from ..channels.base import Channel
 from ..channels.http import Http
+from ..channels.veil import Veil
 from ..config.schema import ChannelConfig
 from ..templates.engine import TemplateEngine
 from .behaviour import Behaviour, HandledError, IoDone, Signal, Timer
 from .context import Context
 from .line import Line
 from .mail import Begin, Begun, Diverted, Settled, Want
+from .memory import StoredMemory
 from .policy.breaker import Phase
 from .policy.channel import (
     Attempted,
@@ -89,6 +91,7 @@ class ChannelActor(Behaviour):
     ) -> None:
         super().__init__(ctx)
         self._section = section
+        self._veil = Veil(section)
         self._policy = policy
         self._equipment = equipment
         self._metrics = equipment.telemetry.channel(section.name)
@@ -96,7 +99,9 @@ class ChannelActor(Behaviour):
         self._in_flight: dict[tuple[int, ...], Attempt] = ctx.keep.setdefault("in_flight", {})
         state: ChannelState = ctx.keep.setdefault("state", ChannelState.fresh(policy))
         self._core = ChannelCore(policy, state, ctx.clock.dice, self._in_flight)
-        self._line = Line(make(section), equipment.http.limited(section.concurrency), section.timeout_seconds)
+        memory = StoredMemory(section.name, partial(ctx.lookup, "outbox"))
+        http = equipment.http.limited(section.concurrency)
+        self._line = Line(make(section), http, section.timeout_seconds, memory)
 
     # Life
 
@@ -153,11 +158,12 @@ class ChannelActor(Behaviour):
             reason = Reason.DELIVERED if isinstance(done.result, Delivered) else done.result.reason
             self._metrics.attempts[reason].inc()
             self._metrics.used(done.result.usage)
-            self._handle(Attempted(attempt, done.result, done.elapsed))
+            self._handle(Attempted(attempt, self._veil.outcome(done.result), done.elapsed))
             return
         self._metrics.attempts[Reason.CRASHED].inc()
-        self._handle(Broke(attempt, "".join(format_exception(done.error)), done.elapsed))
-        raise HandledError(done.error)
+        error, traceback = self._veil.error(done.error)
+        self._handle(Broke(attempt, traceback, done.elapsed))
+        raise HandledError(error)
 
     # Sending
 
@@ -204,7 +210,11 @@ class ChannelActor(Behaviour):
         )
 
     def _retire(self) -> None:
-        self.ctx.cell.host.io.submit(self._line.retire, (), _log_close)
+        self.ctx.cell.host.io.submit(self._line.retire, (), self._retired, last=True)
+
+    def _retired(self, _result: object, error: BaseException | None, _elapsed: float) -> None:
+        if error is not None:
+            log.warning("channel.close_failed", error=self._veil.text(repr(error)))
 
     # What the core decides
 
@@ -264,8 +274,3 @@ class ChannelActor(Behaviour):
     def _outbox(self, message: object) -> None:
         if outbox := self.ctx.lookup("outbox"):
             outbox.tell(message)
-
-
-def _log_close(_result: object, error: BaseException | None, _elapsed: float) -> None:
-    if error is not None:
-        log.warning("channel.close_failed", error=repr(error))
