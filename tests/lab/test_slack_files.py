@@ -42,11 +42,12 @@ def test_the_three_steps(lab: Lab, call: Call, step: Step, begun: dict[str, Any]
     """Begun, sent raw, completed: the file stands in its channel and thread."""
     assert call("POST", begun["upload_url"], body=b"\x00\r\n1").status == 200
     assert not lab.slack.files
-    answer = complete(step, begun["file_id"], thread_ts="1.2", initial_comment="see")
+    parent = step("chat.postMessage", json={"channel": CHANNEL, "text": "x"})["ts"]
+    answer = complete(step, begun["file_id"], thread_ts=parent, initial_comment="see")
     assert answer == {"ok": True, "files": [{"id": begun["file_id"], "title": "The log"}]}
     (file,) = lab.slack.files
     assert (file.name, file.title, file.content) == ("log.txt", "The log", b"\x00\r\n1")
-    assert (file.channel, file.thread, file.comment) == (CHANNEL, "1.2", "see")
+    assert (file.channel, file.thread, file.comment) == (CHANNEL, parent, "see")
     assert lab.slack.violations == ()
 
 
