@@ -1,5 +1,7 @@
 """Slack, by an incoming webhook or by the Web API with a bot token."""
 
+import time
+from collections.abc import Callable
 from typing import Any, ClassVar
 
 import msgspec
@@ -44,8 +46,9 @@ class SlackChannel(Channel):
     )
     config: SlackConfig
 
-    def __init__(self, config: SlackConfig) -> None:
+    def __init__(self, config: SlackConfig, clock: Callable[[], float] = time.monotonic) -> None:
         super().__init__(config)
+        self._clock = clock
         names = ("channel", "username", "icon_emoji")
         self._sender = {name: value for name in names if (value := getattr(config, name))}
         self._bot: Bot | None = None
@@ -54,7 +57,7 @@ class SlackChannel(Channel):
         """Get ready to send."""
         await super().open(http)
         if (api := self._api()) is not None:
-            self._bot = Bot(self.config, api, self.memory)
+            self._bot = Bot(self.config, api, self.memory, self._clock)
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
         """Cut a message to Slack's limits."""

@@ -95,6 +95,11 @@ def escape(text: str) -> str:
     return text.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
 
 
+def word_of(text: object) -> str:
+    """Return an error word, empty for what is none: only words are ever shown."""
+    return text if isinstance(text, str) and _WORD.fullmatch(text) else ""
+
+
 def by_webhook(answer: Answer) -> Outcome:
     """Classify the answer of an incoming webhook: the status, and a word as the body."""
     if answer.ok:
@@ -107,21 +112,16 @@ def by_api(answer: Answer) -> Outcome:
     data = answer.json_object()
     if answer.ok and data.get("ok") is True:
         return Delivered({"ts": data.get("ts"), "channel": data.get("channel")})
-    error = str(data.get("error", ""))
+    error = word_of(data.get("error"))
     if error == "missing_scope" and _SCOPES.fullmatch(needed := str(data.get("needed", ""))):
         return Rejected(Reason.AUTHENTICATION, f"Slack answered missing_scope: give the app {needed}")
-    if answer.ok and not _WORD.fullmatch(error):
+    if answer.ok and not error:
         return Unknown(
             Reason.SERVER_ERROR, f"Slack answered {answer.status} with no JSON that says how it went"
         )
     if error == "fatal_error":
         return Unknown(Reason.SERVER_ERROR, "Slack answered fatal_error: parts may have succeeded")
     return _by_word(answer, error)
-
-
-def word_of(text: object) -> str:
-    """Return an error word, empty for what is none: only words are ever shown."""
-    return text if isinstance(text, str) and _WORD.fullmatch(text) else ""
 
 
 def _by_word(answer: Answer, word: str) -> Outcome:

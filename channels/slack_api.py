@@ -1,7 +1,6 @@
 """Calls of Slack's Web API, and how often each method may be called."""
 
 import dataclasses
-import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -70,7 +69,7 @@ class Tiers:
         clock: monotonic seconds.
     """
 
-    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+    def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
         self._levels: dict[str, tuple[float, float]] = {}
         self._closed: dict[str, tuple[float, str]] = {}

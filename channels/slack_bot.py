@@ -4,7 +4,6 @@ The message comes first and alone decides the outcome, except that a parent is e
 still be done decides where the message goes.
 """
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
@@ -92,11 +91,7 @@ class Bot:
     """
 
     def __init__(
-        self,
-        config: SlackConfig,
-        api: SlackApi,
-        memory: Memory,
-        clock: Callable[[], float] = time.monotonic,
+        self, config: SlackConfig, api: SlackApi, memory: Memory, clock: Callable[[], float]
     ) -> None:
         self._config = config
         self._api = api
