@@ -26,6 +26,7 @@ from knell.store import free_bytes
 
 from ..channels.base import Channel
 from ..channels.http import Http
+from ..channels.memory import Memory
 from ..config.schema import NotificationConfig
 from ..templates.engine import TemplateEngine
 from . import translate
@@ -40,6 +41,7 @@ from .ending import running
 from .host import Host
 from .io import IoLoop
 from .lifetime import Lifetime
+from .memory import StoredMemory
 from .orders import Halt
 from .outbox import Outbox
 from .policy.restart import Strategy
@@ -269,6 +271,10 @@ class System:
     def outbox(self) -> pykka.ActorRef[Any] | None:
         """The address of the outbox; None before the first start."""
         return self._ref("outbox")
+
+    def memory(self, channel: str) -> Memory:
+        """Return what a channel remembers."""
+        return StoredMemory(channel, lambda: self.outbox)
 
     def cells(self) -> Iterator[Cell]:
         """Go through all actors, in start order."""
