@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from knell.lab import bodies, mrkdwn, slack_message
+from knell.lab import mrkdwn, slack_message, slack_webhook
 from knell.lab.limits import Bucket
 from knell.lab.record import Answer, Message, Request
 from knell.lab.server import HttpStandIn
@@ -24,13 +24,6 @@ BURST, PER_SECOND, GRACE = 3, 1.0, 0.1
 """One message a second for each channel (docs.slack.dev, "Rate limits"); burst and grace are ours."""
 
 SCOPES = frozenset({"channels:read", "chat:write", "chat:write.customize", "files:write", "reactions:write"})
-
-_WEBHOOK_WORDS = {
-    "no_text": "missing_text_or_fallback_or_attachments",
-    "msg_blocks_too_long": "invalid_blocks",
-    "is_archived": "channel_is_archived",
-}
-_WEBHOOK_STATUS = {"is_archived": HTTPStatus.GONE}
 
 
 class Slack(HttpStandIn):
@@ -111,7 +104,7 @@ class Slack(HttpStandIn):
             return self.uploads.receive(request)
         if request.path.startswith("/api/"):
             return self._api.answer(request)
-        return _refusal(HTTPStatus.NOT_FOUND, "no_service", "no such webhook")
+        return slack_webhook.refusal(HTTPStatus.NOT_FOUND, "no_service", "no such webhook")
 
     def lane(self, request: Request) -> str:
         """Return what is limited: a webhook, or a method for one channel."""
@@ -235,14 +228,11 @@ class Slack(HttpStandIn):
         try:
             self.limit(request.path)
             self.check_open(channel)
-            payload = _webhook_payload(request)
+            payload = slack_webhook.payload(request)
             slack_message.check(payload)
             self.post(payload, self.channels[channel])
         except SlackError as error:
-            word = _WEBHOOK_WORDS.get(error.code, error.code)
-            if seconds := error.more.get("retry_after"):
-                return _refusal(HTTPStatus.TOO_MANY_REQUESTS, word, str(error), {"Retry-After": str(seconds)})
-            return _refusal(_WEBHOOK_STATUS.get(error.code, HTTPStatus.BAD_REQUEST), word, str(error))
+            return slack_webhook.refused(error)
         return Answer(HTTPStatus.OK, b"ok", {"Content-Type": "text/html"})
 
     def _view(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -257,18 +247,3 @@ class Slack(HttpStandIn):
             "title": reading.title,
             "mentions": tuple(reading.mentions),
         }
-
-
-def _webhook_payload(request: Request) -> dict[str, Any]:
-    try:
-        kind = request.headers.get("Content-Type", "")
-        if kind.startswith("application/x-www-form-urlencoded"):
-            return bodies.json_object(bodies.form(request.body).get("payload", ""))
-        return bodies.json_object(request.body)
-    except ValueError as error:
-        raise SlackError("invalid_payload", str(error)) from error
-
-
-def _refusal(status: int, word: str, why: str, headers: Mapping[str, str] | None = None) -> Answer:
-    head = {"Content-Type": "text/html", **(headers or {})}
-    return Answer(status, word.encode(), head, refused=f"{word}: {why}")

@@ -51,6 +51,21 @@ def test_the_three_steps(lab: Lab, call: Call, step: Step, begun: dict[str, Any]
     assert lab.slack.violations == ()
 
 
+def test_a_file_in_no_thread(lab: Lab, call: Call, step: Step, begun: dict[str, Any]) -> None:
+    """A thread that never began is held against the client."""
+    call("POST", begun["upload_url"], body=b"1234")
+    assert complete(step, begun["file_id"], thread_ts="1.2")["ok"]
+    assert lab.slack.violations == (f"thread_ts 1.2 is no message that began a thread in {CHANNEL}",)
+
+
+def test_the_rate_of_uploads(step: Step) -> None:
+    """A hundred a minute."""
+    form = {"filename": "log.txt", "length": "4"}
+    answers = [step("files.getUploadURLExternal", form=form) for _ in range(101)]
+    assert [answer["ok"] for answer in answers] == [True] * 100 + [False]
+    assert answers[-1]["error"] == "ratelimited"
+
+
 def test_the_bytes_may_come_as_a_form(lab: Lab, call: Call, step: Step, begun: dict[str, Any]) -> None:
     """A multipart form with one file does as well."""
     body = (

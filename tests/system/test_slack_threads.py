@@ -1,4 +1,4 @@
-"""Jobs in Slack through a crash of the actor and a restart of everything: one thread each, in the end as it is."""
+"""Jobs in Slack through a crash of the actor and a restart of everything: one thread for each."""
 
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -38,7 +38,7 @@ def deliver(watched: Watched, *events: knell.NotificationEvent) -> None:
 def test_two_jobs_through_crash_and_restart(
     run_system: Run, lab: Lab, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The actor crashes after a message was posted: nothing is posted twice; after the restart threads go on."""
+    """The actor crashes after a post, and nothing is posted twice; after the restart threads go on."""
     section = {**lab.slack.api_section(), "events": ["*"], "rate_limit": None}
     watched = run_system({"slack": section}, security=SECURITY)
     react, crashes = Touches.react, iter([True])
@@ -74,8 +74,8 @@ def test_two_jobs_through_crash_and_restart(
     assert (a.edits, b.edits) == (1, 1)
     replies = {message.title.partition(": ")[2]: message.thread for message in lab.slack.messages}
     assert {title: thread for title, thread in replies.items() if thread} == {
-        **{title: a.id for title in ("a.1", "a.2", "job a", "a.pr")},
-        **{title: b.id for title in ("b.1", "b.2", "job b")},
+        **dict.fromkeys(("a.1", "a.2", "job a", "a.pr"), a.id),
+        **dict.fromkeys(("b.1", "b.2", "job b"), b.id),
     }
     assert (lab.slack.violations, lab.slack.duplicates) == ((), ())
     assert len(lab.slack.messages) == 9
