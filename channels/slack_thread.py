@@ -104,7 +104,9 @@ def begun(channel: str, ts: str, payload: Json, events: Sequence[NotificationEve
         return Thread(channel, ts, facts=tuple(_fields(payload)))
     if all(_state(event) for event in events):
         return Thread(channel, ts)
-    return Thread(channel, ts, began=shorten(str(payload.get("text", "")), _LONGEST_BEGINNING))
+    return Thread(
+        channel, ts, began=shorten(" ".join(str(payload.get("text", "")).split()), _LONGEST_BEGINNING)
+    )
 
 
 def view(thread: Thread, payload: Json, state: State, event: NotificationEvent, *, alone: bool) -> Json:

@@ -7,7 +7,7 @@ import pytest
 
 from knell.channels.slack_touches import Touches
 from knell.errors import StoreError
-from knell.events import NotificationEvent
+from knell.events import Link, NotificationEvent
 from knell.lab import Respond
 from knell.messages import Delivered, MessageFormat, Reason, Rejected, Retry, Unknown
 from tests.channels.slack_room import JOB, Room, event, file
@@ -448,3 +448,43 @@ def test_a_note_nobody_can_read_is_none(room: Room) -> None:
     room.memory.put(f"thread #necrocode {JOB}", {"channel": 1})
     assert isinstance(room.send(DONE), Delivered)
     assert room.messages[0].thread == ""
+
+
+def test_the_largest_messages_keep_within_the_limits(room: Room) -> None:
+    """Also the parent that shows two of them: the lab refuses what Slack refuses."""
+    links = [Link(url=f"https://ci.example.com/{number}", text="x" * 100) for number in range(30)]
+    more = dict.fromkeys(("project", "branch", "repo", "runner_id", "commit", "retries"), "y" * 2000)
+    for kind in ("task_failed", "job_started", "job_failed"):
+        large = NotificationEvent(
+            event_type=kind,
+            source="s" * 500,
+            title="t" * 2000,
+            description="d" * 9000,
+            metadata={"job_id": JOB, "error": "<&>" * 5000, "task_id": "t", **more},
+            links=links,
+        )
+        outcome = room.send(large)
+        assert isinstance(outcome, Delivered)
+        assert outcome.detail == ""
+    parent = room.parents[0]
+    assert (parent.edits, parent.reactions) == (2, (CROSS,))
+    (buttons,) = [block["elements"] for block in parent.payload["blocks"] if block["type"] == "actions"]
+    assert len(buttons) == 5
+    assert all(button["url"].startswith("https://ci.example.com/") for button in buttons)
+
+
+def test_only_web_links_become_buttons(room: Room) -> None:
+    """What could run something or show a password is left out."""
+    urls = (
+        "https://a.example",
+        "http://b.example",
+        "javascript:alert(1)",
+        "ftp://c.example",
+        "https://u:p@d.example",
+    )
+    links = [Link(url=url, text="go") for url in urls]
+    room.send(NotificationEvent(event_type="job_started", source="t", title="x", links=links))
+    (buttons,) = [
+        block["elements"] for block in room.messages[0].payload["blocks"] if block["type"] == "actions"
+    ]
+    assert [button["url"] for button in buttons] == ["https://a.example", "http://b.example"]
