@@ -21,7 +21,7 @@ REST_SECONDS = 30.0
 MAX_OWED = 200
 """Calls that wait for a better time; beyond it the oldest are forgotten (ours)."""
 
-FINE = {"already_reacted", "no_reaction"}
+FINE = {"already_reacted"}
 """Error words that mean that all is as it should be."""
 
 LOST = {"cant_update_message", "edit_window_closed", "message_not_found"}

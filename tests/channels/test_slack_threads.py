@@ -310,6 +310,37 @@ def test_a_message_whose_attempt_did_not_end_is_not_posted_again(room: Room) -> 
     assert len(room.messages) == 3, "an operator's replay posts again"
 
 
+def test_files_are_shared_once(room: Room) -> None:
+    """The process died after that: the next attempt does not share them again."""
+
+    class Died(BaseException):
+        pass
+
+    def die(*_: object) -> None:
+        raise Died
+
+    message = room.message(TASK, attachments=(file(),))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Touches, "make_up", die)
+        with pytest.raises(Died):
+            room.hand_over(message)
+    room.open()
+    again = room.message(TASK, attachments=(file(),), id=message.id, attempt=2)
+    assert isinstance(room.hand_over(again), Delivered)
+    assert (len(room.messages), len(room.lab.slack.files)) == (1, 1)
+
+
+def test_what_does_not_work_just_now_is_left_alone(room: Room) -> None:
+    """For half a minute, so that not every message waits for it; then it is made up for."""
+    room.lab.slack.script(Respond(503, "", at="reactions.add"))
+    room.send(STARTED)
+    room.send(TASK)
+    assert (len(room.calls("reactions.add")), room.parents[0].reactions) == (1, ())
+    room.clock.advance(30)
+    room.send(TASK)
+    assert room.parents[0].reactions == (SAND,)
+
+
 def test_after_an_answer_nobody_understood_nothing_nice_is_done(room: Room) -> None:
     """The next attempt posts again, and only that one reacts."""
     room.lab.slack.script(Respond(200, "<html>", at="chat.postMessage", stored=True))

@@ -51,6 +51,19 @@ def test_what_is_owed_is_bounded(clock: ManualClock) -> None:
     assert sorted(map(int, api.made)) == list(range(50, MAX_OWED + 50))
 
 
+def test_what_the_app_may_not_do_is_not_owed(clock: ManualClock) -> None:
+    """When somebody gives it the scope, old states are no use to anybody."""
+    api, tiers = Calls(), Tiers(clock)
+    touches = Touches(api, tiers)
+    tiers.learn("chat.update", Rejected(Reason.AUTHENTICATION, "no scope"))
+    assert asyncio.run(touches.edit("C1", "1", NOTHING, 9.0)) == ("not edited: no scope", False)
+    clock.advance(3600)
+    asyncio.run(touches.make_up(lambda: 9.0))
+    assert api.made == []
+    assert asyncio.run(touches.edit("C1", "2", NOTHING, 9.0)) == ("", False)
+    assert api.made == ["2"]
+
+
 def test_a_minute_never_holds_more_than_the_tier(clock: ManualClock) -> None:
     """Whenever it begins: the burst and what flows in together are fifty."""
     tiers = Tiers(clock)
