@@ -95,6 +95,7 @@ class ChannelActor(Behaviour):
         self._policy = policy
         self._equipment = equipment
         self._metrics = equipment.telemetry.channel(section.name)
+        self._metrics.priced_in(getattr(section, "currency", ""))
         self._kind = make.templates or section.type
         self._in_flight: dict[tuple[int, ...], Attempt] = ctx.keep.setdefault("in_flight", {})
         state: ChannelState = ctx.keep.setdefault("state", ChannelState.fresh(policy))
