@@ -15,7 +15,7 @@ from knell.messages import Delivered, FormattedMessage, MessageFormat, Outcome, 
 from ..config.schema import ChannelConfig, RateLimit
 from .answer import Answer, by_status, failure, pause
 from .base import Channel
-from .fit import MAX_CONTENT, cut_escaped, fit_discord
+from .discord_limits import fit_discord
 from .http import SecretUrl, WebUrl
 
 _REASONS = {
@@ -92,14 +92,7 @@ class DiscordChannel(Channel):
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
         """Cut a message to Discord's limits."""
-        content = message.content
-        if isinstance(content, dict):
-            fitted: str | dict[str, Any] = fit_discord(content)
-        else:
-            fitted = cut_escaped(
-                content, MAX_CONTENT, escape if message.format is MessageFormat.TEXT else str
-            )
-        return msgspec.structs.replace(message, content=fitted)
+        return fit_discord(message, escape)
 
     async def send(self, message: FormattedMessage) -> Outcome:
         """Post a message."""

@@ -15,8 +15,8 @@ from knell.messages import Delivered, FormattedMessage, MessageFormat, Outcome, 
 from ..config.schema import ChannelConfig, RateLimit
 from .answer import Answer, by_status, failure
 from .base import Channel, titles
-from .fit import MAX_TEXT, cut_escaped, fit_slack, shorten
 from .http import SecretUrl, WebUrl
+from .slack_limits import fit_slack
 
 _REASONS = {
     "action_prohibited": Reason.AUTHENTICATION,
@@ -120,15 +120,8 @@ class SlackChannel(Channel):
         self._sender = {name: value for name in names if (value := getattr(config, name))}
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
-        """Cut a message to Slack's limits."""
-        content = message.content
-        if isinstance(content, dict):
-            fitted: str | dict[str, Any] = fit_slack(content)
-        elif message.format is MessageFormat.TEXT:
-            fitted = cut_escaped(content, MAX_TEXT, escape)
-        else:
-            fitted = shorten(content, MAX_TEXT)
-        return msgspec.structs.replace(message, content=fitted)
+        """Cut a message to Slack's limits; a webhook takes no files."""
+        return fit_slack(message, escape, files=self.config.bot_token is not None)
 
     async def send(self, message: FormattedMessage) -> Outcome:
         """Post a message; one whose blocks are refused is posted again at once as plain text."""
