@@ -30,6 +30,7 @@ _LEAST = 40
 """Characters worth keeping of a text: before all shrink below it, an item is dropped (ours)."""
 
 _MAX_DEPTH = 32
+_LONGEST_KEY = 20
 _WHITE = " \t\r\n"
 
 
@@ -261,7 +262,7 @@ class _Pass:
         cutter = self.limits.texts.get(kind)
         changes: Json = {PRIORITY: None} if type(value.get(PRIORITY)) is int else {}
         for name, item in value.items():
-            own, place = rules.get(name, _FREE), f"{path}.{name}"
+            own, place = rules.get(name, _FREE), f"{path}.{_plain(name)}"
             if isinstance(item, str):
                 if cutter is not None and name == "text":
                     own, place = rule._replace(cut=cutter), path
@@ -291,6 +292,11 @@ class _Pass:
         if counted:
             self.sizes.append(len(body))
         return text
+
+
+def _plain(key: str) -> str:
+    """Return a key as a report may show it: a template can make one of event text."""
+    return key if key.isidentifier() and len(key) <= _LONGEST_KEY else "?"
 
 
 def _last_to_go(item: _Item) -> tuple[int, int]:

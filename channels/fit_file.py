@@ -1,7 +1,7 @@
 """The whole of what a message says, as a file beside it: what is cut from it is not lost to its reader."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, cast
+from typing import Any
 
 import msgspec
 
@@ -78,6 +78,6 @@ def _written(value: Any) -> str:
     """Write a text as it is, and what has parts as JSON."""
     if isinstance(value, str):
         return value
-    plain = cast("Any", msgspec.to_builtins(value, str_keys=True, enc_hook=str))
+    plain: Any = msgspec.to_builtins(value, str_keys=True, enc_hook=str)
     octets = msgspec.json.encode(plain)
     return (msgspec.json.format(octets, indent=2) if isinstance(plain, dict | list) else octets).decode()

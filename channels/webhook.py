@@ -25,6 +25,7 @@ from ..config.schema import ChannelConfig
 from .answer import Answer, by_status
 from .base import Channel
 from .http import SecretUrl
+from .webhook_limits import fit_webhook
 
 _PREFIX = "whsec_"
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
@@ -106,6 +107,10 @@ class WebhookChannel(Channel):
         own = {name: value.get_secret_value() for name, value in config.headers.items()}
         self._headers = CIMultiDict({"Content-Type": "application/json"})
         self._headers.update(own)
+
+    def fit(self, message: FormattedMessage) -> FormattedMessage:
+        """Cut the body to what receivers take."""
+        return fit_webhook(message, _content(message))
 
     async def send(self, message: FormattedMessage) -> Outcome:
         """Send the message once; the receiver knows a repetition by its `webhook-id`."""
