@@ -20,7 +20,7 @@ javascript:alert(1) C:\\dir\\*
 """Markup of every kind, open and closed."""
 
 _UNSEEN = "\0 \x07 \x1b[31m \x7f \x85 \u2028 \u202e \u2066 \u2069 \u200b \u200d"
-_UNSEEN += " \ufeff \ufdd0 \ufdd1 \ufdd2x\ufdd2 \ufdd3 \ufffe \U0010ffff \ud800 \udfff \u00ad"
+_NO_TEXT = "\ufeff \ufdd0 \ufdd1 \ufdd2x\ufdd2 \ufdd3 \ufffe \U0010ffff \ud800 \udfff \u00ad"
 """What cannot be seen, turns things around, is no character, or is half of one."""
 
 _WHITE = [
@@ -35,23 +35,24 @@ _WHITE = [
     "\u00a0",
     "\u3000",
 ]
-_WHITE += ["```\n", "\n# ", "> ", "word ", "the end. "]
+_BREAKS = ["```\n", "\n# ", "> ", "word ", "the end. "]
 
 _CLUSTERS = (
     "👩\u200d👩\u200d👧\u200d👦 👍🏽 🏳️\u200d🌈 🇯🇵 🇫🇷🇩🇪 1️⃣ e\u0301 a" + "\u0300" * 70 + " 각 \u1112\u1161\u11ab"
 )
-_CLUSTERS += " क्षि க்ஷ กำ นี้ か\u3099 ﷺ مرحبا שלום 漢字 ジョブ ß İ ǅ ﬁ → … \u00d7 \u2019 —"
+_LETTERS = "क्षि க்ஷ กำ นี้ か\u3099 ﷺ مرحبا שלום 漢字 ジョブ ß İ ǅ ﬁ → … \u00d7 \u2019 —"
 """What is one character for a reader, and what changes when it is written differently."""
 
-PIECES = [*_MARKUP.split(), *_UNSEEN.split(" "), *_WHITE, *_CLUSTERS.split(" ")]
+PIECES = [*_MARKUP.split(), *_UNSEEN.split(" "), *_NO_TEXT.split(" "), *_WHITE, *_BREAKS]
+PIECES.extend([*_CLUSTERS.split(" "), *_LETTERS.split(" ")])
 
 _ADDRESSES = """
 https://ci.example.com/jobs/7 https://x.example/a(b)_*c*_<d>?e=f|g&h HTTPS://EXAMPLE.COM http://[::1]:8/x https://
 javascript:alert(1) https://user:pw@x.example/ data:,x https://例え.jp/パス https://x.example/]
 https://x\\y x //x https://x.example:99999/ https://"x"/ mailto:a@x.example
 """
-URLS = [*_ADDRESSES.split(), "https://x.example/" + "y" * 3100, "https://x.example/" + "z" * 2970]
-URLS += [" ", "https://x.example/\n", "https://x.example/a b", "https://x.example/\u202e"]
+_BROKEN_URLS = [" ", "https://x.example/\n", "https://x.example/a b", "https://x.example/\u202e"]
+URLS = [*_ADDRESSES.split(), *_BROKEN_URLS, *("https://x.example/" + "y" * length for length in (2970, 3100))]
 
 _KEYS = """
 job_id job_name task_id task_name pr_number pr_title component runner_id project repo status new_status error
@@ -93,17 +94,24 @@ def _deep(depth: int, leaf: Any) -> Any:
     return leaf
 
 
-_metadata = st.dictionaries(st.sampled_from(KNOWN_KEYS) | short_texts, _values, max_size=6)
-_wide = st.builds(
-    lambda size, text: {f"k{at}{text}": at for at in range(size)}, st.sampled_from([12, 10_000]), short_texts
-)
-_deeply = st.builds(lambda depth, leaf: {"error": _deep(depth, leaf)}, st.integers(1, 28), texts)
+def _wide(size: int, text: str) -> dict[str, Any]:
+    return {f"k{at}{text}": at for at in range(size)}
+
+
+def _failed(depth: int, leaf: str) -> dict[str, Any]:
+    return {"error": _deep(depth, leaf)}
+
+
+def _linked(count: int, text: str) -> list[Link]:
+    return [Link(f"https://x.example/{at}", text) for at in range(count)]
+
+
+_keys = st.sampled_from(KNOWN_KEYS) | short_texts
+_metadata: st.SearchStrategy[dict[str, Any]] = st.dictionaries(_keys, _values, max_size=6)
+_wide_metadata = st.builds(_wide, st.sampled_from([12, 10_000]), short_texts)
+_deep_metadata = st.builds(_failed, st.integers(1, 28), texts)
 _links = st.lists(st.builds(Link, st.sampled_from(URLS), texts), max_size=4)
-_many_links = st.builds(
-    lambda text, count: [Link(f"https://x.example/{at}", text) for at in range(count)],
-    short_texts,
-    st.sampled_from([9, 60, 2000]),
-)
+_many_links = st.builds(_linked, st.sampled_from([9, 60, 2000]), short_texts)
 _times_of_day = st.datetimes(timezones=st.sampled_from([UTC])) | st.sampled_from(
     [
         datetime.min.replace(tzinfo=UTC) + timedelta(days=1),
@@ -117,7 +125,7 @@ _event_types = st.sampled_from([*map(str, EventType), "deploy.done", "a:_b.__c",
 def events(draw: st.DrawFn) -> NotificationEvent:
     """Draw an event that knell accepts, as it looks once it was accepted."""
     rare = draw(st.integers(0, 19))
-    metadata = draw(_wide if rare == 0 else _deeply if rare == 1 else _metadata)
+    metadata = draw(_wide_metadata if rare == 0 else _deep_metadata if rare == 1 else _metadata)
     event = NotificationEvent(
         event_type=draw(_event_types),
         source=draw(short_texts).strip() or "source",
@@ -133,8 +141,8 @@ def events(draw: st.DrawFn) -> NotificationEvent:
         return seal(event).event
     except EventError:
         # Too large, or a link of nothing but blanks: what is left of it is an event.
-        few = {"metadata": {}, "links": [], "description": event.description[:1000]}
-        return seal(msgspec.structs.replace(event, title=event.title[:1000], **few)).event
+        few: dict[str, Any] = {"metadata": {}, "links": [], "title": event.title[:1000]}
+        return seal(msgspec.structs.replace(event, description=event.description[:1000], **few)).event
 
 
 MOST = 4_000_000
