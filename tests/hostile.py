@@ -145,7 +145,7 @@ def events(draw: st.DrawFn) -> NotificationEvent:
         return seal(msgspec.structs.replace(event, description=event.description[:1000], **few)).event
 
 
-MOST = 4_000_000
+MOST = 1_500_000
 """Octets of a digest, about: above it only the time of a test grows."""
 
 
