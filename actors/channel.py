@@ -200,7 +200,7 @@ class ChannelActor(Behaviour):
             log.error("template.failed", channel=self.ctx.name, event_id=events[0].event_id, error=str(error))
             message = engine.plain(events, locale=locale)
         first = attempt.deliveries[0]
-        return self._line.channel.fit(
+        fitted = self._line.channel.fit(
             replace(
                 message,
                 id=attempt.id,
@@ -209,6 +209,9 @@ class ChannelActor(Behaviour):
                 progress=first.progress,
             )
         )
+        if fitted.cuts:
+            log.info("delivery.cut", channel=self.ctx.name, delivery_id=first.id, cuts=list(fitted.cuts))
+        return fitted
 
     def _retire(self) -> None:
         self.ctx.cell.host.io.submit(self._line.retire, (), self._retired, last=True)

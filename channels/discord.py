@@ -31,8 +31,8 @@ from .discord_config import DiscordConfig
 from .discord_draft import Draft, draft
 from .discord_gate import gate_of
 from .discord_job import Job, Place, is_over, job_of, rings, thread_name
+from .discord_limits import fit_discord
 from .discord_webhook import Webhook
-from .fit import MAX_CONTENT, cut_escaped, fit_discord
 from .http import Http
 
 _MARKUP = re.compile(r"https?://[^\s\\`*|\[\]<>]+|[\\`*_~|\[\]<>]|^[#>-]", re.MULTILINE)
@@ -74,14 +74,7 @@ class DiscordChannel(Channel):
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
         """Cut a message to Discord's limits."""
-        content = message.content
-        if isinstance(content, dict):
-            fitted: str | dict[str, Any] = fit_discord(content)
-        else:
-            fitted = cut_escaped(
-                content, MAX_CONTENT, escape if message.format is MessageFormat.TEXT else str
-            )
-        return msgspec.structs.replace(message, content=fitted)
+        return fit_discord(message, escape)
 
     async def send(self, message: FormattedMessage) -> Outcome:
         """Post a message, or show it in the place of the one that its job has already."""

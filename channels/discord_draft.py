@@ -10,9 +10,6 @@ from knell.messages import Attachment
 
 from .multipart import Part, form_data, safe_name
 
-MAX_FILE_BYTES, MAX_FILES = 10 * 1024 * 1024, 10
-"""Per file by default (discord-api-docs, "Uploading Files"); per message (JSON error code 30015)."""
-
 SILENT: dict[str, list[str]] = {"parse": []}
 """Nobody is mentioned: escaping alone does not stop @everyone."""
 
@@ -74,19 +71,9 @@ class Draft:
 
 
 def draft(content: dict[str, Any], attachments: Sequence[Attachment]) -> Draft:
-    """Return a message with those of its files that Discord takes."""
-    files: list[Attachment] = []
-    left_out: list[str] = []
-    for given in attachments:
-        file = msgspec.structs.replace(given, filename=safe_name(given.filename))
-        if len(file.content) > MAX_FILE_BYTES:
-            left_out.append(f"{file.filename}: over 10 MiB")
-        elif len(files) == MAX_FILES:
-            left_out.append(f"{file.filename}: a message holds {MAX_FILES} files")
-        else:
-            files.append(file)
-    shown = _unattached(content, {file.filename for file in files})
-    return Draft(shown, tuple(files), tuple(left_out))
+    """Return a message with its files, which are within Discord's limits since it was fitted."""
+    files = tuple(msgspec.structs.replace(given, filename=safe_name(given.filename)) for given in attachments)
+    return Draft(_unattached(content, {file.filename for file in files}), files)
 
 
 def _unattached(content: dict[str, Any], names: set[str]) -> dict[str, Any]:

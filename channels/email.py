@@ -24,6 +24,7 @@ from .email_config import Dkim, EmailConfig
 from .mail import Letterhead, compose
 from .mail_dkim import Signer
 from .mail_headers import Mailbox
+from .mail_limits import fit_mail
 from .smtp import Connection, Stale
 from .smtp_pool import Pool
 from .smtp_server import Server
@@ -74,6 +75,10 @@ class EmailChannel(Channel):
         self._recipients = list(dict.fromkeys(box.address for box in (*to, *cc, *bcc)))
         self._context: ssl.SSLContext | None = None
         self._pool = Pool(self._connect, config.concurrency)
+
+    def fit(self, message: FormattedMessage) -> FormattedMessage:
+        """Cut the subject to its limit; a mail holds everything else."""
+        return fit_mail(message)
 
     async def send(self, message: FormattedMessage) -> Outcome:
         """Hand the mail in for every recipient that does not have it yet."""

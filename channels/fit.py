@@ -1,324 +1,331 @@
-"""Cutting a message to the limits of Slack and Discord, which refuse the whole message for one character.
+"""Laying a message out under the limits of a provider, which refuses all of it for one character.
 
-In this order: each text is shortened between graphemes, ended by "…"; surplus items go from the end, and a
-note says how many; and where a sum is over its limit the longest texts give way first, so that a button
-behind a long description survives. What is within the limits stays byte for byte. A character is a code
-point, as in slack_sdk.
+What does not fit gives way in this order, and every cut is reported in plain words, without event text:
+
+1. Surplus items of a list go, the lowest `priority` first, among equals the last; a note says how many.
+2. Each text is shortened between graphemes to what its place holds, and ended by "…".
+3. Where the texts together are too long, items with a priority below 0 go, one priority after the other; then
+   the longest texts give way, so that a button behind a long description survives; and only when all would
+   become too short to read, further items go.
+4. The whole is attached as a file where the channel can send one (`fit_file.py`).
+
+What is within the limits stays byte for byte. Limits are data (`slack_limits.py`, `discord_limits.py`), and
+everything here is pure. A character is a code point, as in slack_sdk.
 """
 
-import re
-from bisect import bisect_right
-from collections.abc import Callable
-from copy import deepcopy
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from operator import is_
 from typing import Any, NamedTuple, TypeGuard
 
 from ..templates.text import cut
+from .fit_text import Cutter
 
 Json = dict[str, Any]
-Slot = tuple[Json, str]
-"""Where a text is: the object, and the key in it."""
 
-MAX_TEXT = 40_000
-"""Slack's top-level text is cut here (slack_sdk `models/messages/message.py`)."""
-
-MAX_BLOCKS, MAX_ATTACHMENTS, MAX_FOOTER = 50, 100, 300
-"""bolt-js #2509; slack_sdk `message.py`; grafana/alerting's Slack receiver."""
-
-MAX_BLOCK_TEXT = 12_000
-"""All texts of the blocks together: undocumented, refused from about 13,172 on (bolt-js #2509)."""
-
-
-class _Rule(NamedTuple):
-    """What one key of an object may hold.
-
-    Attributes:
-        chars: of the text, or of each text in the list.
-        items: in the list; a note tells of more where there is a place for it.
-        whole: the text means something else when it is cut, so it is left out instead.
-    """
-
-    chars: int | None = None
-    items: int | None = None
-    noted: bool = False
-    whole: bool = False
-
-
-_Rules = dict[str, _Rule]
-_FREE = _Rule()
-_COMMON: _Rules = {
-    "block_id": _Rule(255, whole=True),
-    "action_id": _Rule(255, whole=True),
-    "placeholder": _Rule(150),
-    "options": _Rule(items=100),
-    "option_groups": _Rule(items=100),
-}
-_BUTTON = {"text": _Rule(75), "url": _Rule(3_000, whole=True), "value": _Rule(2_000, whole=True)}
-_SLACK: dict[str, _Rules] = {
-    "header": _COMMON | {"text": _Rule(150)},
-    "section": _COMMON | {"text": _Rule(3_000), "fields": _Rule(2_000, 10, noted=True)},
-    "context": _COMMON | {"elements": _Rule(3_000, 10, noted=True)},
-    "actions": _COMMON | {"elements": _Rule(items=25)},
-    "markdown": _COMMON | {"text": _Rule(12_000)},
-    "image": _COMMON
-    | {"alt_text": _Rule(2_000), "title": _Rule(2_000), "image_url": _Rule(3_000, whole=True)},
-    "button": _COMMON | _BUTTON,
-    "confirm": _COMMON | {"title": _Rule(100), "text": _Rule(300), "confirm": _Rule(30), "deny": _Rule(30)},
-}
-"""By an object's type, or by the key it lies under when it has none (slack_sdk `models/blocks/blocks.py`,
-`block_elements.py`, `basic_components.py`)."""
-
-_NEEDS: dict[str, tuple[set[str], ...]] = {
-    "header": ({"text"},),
-    "markdown": ({"text"},),
-    "section": ({"text", "fields"},),
-    "context": ({"elements"},),
-    "actions": ({"elements"},),
-    "button": ({"text"},),
-    "image": ({"alt_text"}, {"image_url", "slack_file"}),
-    "plain_text": ({"text"},),
-    "mrkdwn": ({"text"},),
-}
-"""One key of each set, or Slack refuses the message: an empty description must not cost the rest."""
-
-MAX_CONTENT, MAX_EMBEDS, MAX_FIELDS, MAX_EMBED_TEXT = 2_000, 10, 25, 6_000
-"""Discord's limits; the last is the sum over all embeds (discord-api-docs, message resource)."""
-
-_EMBED_TEXTS = {"title": 256, "description": 4_096}
-_EMBED_PARTS = {"footer": ("text", 2_048), "author": ("name", 256)}
-_FIELD_TEXTS = {"name": 256, "value": 1_024}
-_BLANK = "\u200b"
-"""Discord refuses an empty field name or value; a zero-width space is neither empty nor visible."""
+PRIORITY = "priority"
+"""The key by which a template says how early an item of a list goes; no provider sees it."""
 
 _LEAST = 40
 """Characters worth keeping of a text: before all shrink below it, an item is dropped (ours)."""
 
 _MAX_DEPTH = 32
-_BROKEN = re.compile(r"(?:&[a-z]{0,3}|<(?:[a-z]+:|[!@#])[^<>]*)…\Z")
-"""The rest of an entity or a link that was cut in two."""
+_LONGEST_KEY = 20
+_WHITE = " \t\r\n"
 
 
-def fit_slack(content: Json) -> Json:
-    """Return the content of a Slack message within Slack's limits."""
-    fitted = dict(content)
-    if isinstance(text := content.get("text"), str):
-        fitted["text"] = shorten(text, MAX_TEXT)
-    if "blocks" in content:
-        _put(fitted, "blocks", _blocks(content["blocks"]))
-    if attachments := _mappings(content.get("attachments")):
-        fitted["attachments"] = [_attachment(item) for item in attachments[:MAX_ATTACHMENTS]]
-    return fitted
+class Rule(NamedTuple):
+    """What one key of an object may hold.
 
-
-def fit_discord(content: Json) -> Json:
-    """Return the content of a Discord message within Discord's limits."""
-    fitted = dict(content)
-    if isinstance(text := content.get("content"), str):
-        fitted["content"] = cut(text, MAX_CONTENT)
-    if embeds := [_embed(item) for item in _mappings(content.get("embeds"))]:
-        fitted["embeds"] = _within(embeds, MAX_EMBEDS, MAX_EMBED_TEXT, _embed_slots, _embed_note)
-    return fitted
-
-
-def shorten(text: str, limit: int) -> str:
-    """Cut mrkdwn without leaving half an entity or half a link."""
-    return text if len(text) <= limit else _BROKEN.sub("…", cut(text, limit))
-
-
-def cut_escaped(text: str, limit: int, escape: Callable[[str], str]) -> str:
-    """Cut a text that is yet to be escaped, so that afterwards it is within the limit."""
-    if len(escape(text)) <= limit:
-        return text
-    fits = bisect_right(range(len(text)), limit, key=lambda length: len(escape(text[:length]))) - 1
-    return cut(text, fits)
-
-
-def _blocks(value: Any) -> Any:
-    blocks = _part(value, _FREE, "blocks", 0)
-    if not _is_list(blocks):
-        return blocks
-    return _within(_without_repeated_ids(blocks), MAX_BLOCKS, MAX_BLOCK_TEXT, _block_slots, _block_note)
-
-
-def _attachment(value: Json) -> Json:
-    fitted = dict(value)
-    if isinstance(footer := value.get("footer"), str):
-        fitted["footer"] = shorten(footer, MAX_FOOTER)
-    if "blocks" in value:
-        _put(fitted, "blocks", _blocks(value["blocks"]))
-    return fitted
-
-
-def _part(value: Any, rule: _Rule, key: str, depth: int) -> Any:
-    """Return a part of the blocks with every limit but the sum kept; None for what must be left out.
-
-    What is within the limits is returned itself, not copied: that is nearly all of nearly every message.
+    Attributes:
+        chars: of the text, or of each text in the list.
+        items: in the list.
+        whole: the text means something else when it is cut, so it is left out instead.
+        cut: shortens a text that stands here.
     """
-    if isinstance(value, str):
-        if rule.chars is None or 0 < len(value) <= rule.chars:
-            return value
-        return None if rule.whole else shorten(value, rule.chars) or None
-    if _is_list(value):
-        return None if depth > _MAX_DEPTH else _list(value, rule, key, depth)
-    if _is_object(value):
-        return None if depth > _MAX_DEPTH else _object(value, rule, key, depth)
-    return value
+
+    chars: int | None = None
+    items: int | None = None
+    whole: bool = False
+    cut: Cutter = cut
 
 
-def _list(values: list[Any], rule: _Rule, key: str, depth: int) -> list[Any] | None:
-    parts = [_part(value, rule, key, depth + 1) for value in values]
-    items = [part for part in parts if part is not None]
-    if rule.items is not None and len(items) > rule.items:
-        kept = rule.items - rule.noted
-        note = {"type": "mrkdwn", "text": _left_out(len(items) - kept)}
-        items = items[:kept] + [note] * rule.noted
-    unchanged = len(items) == len(values) and all(map(is_, items, values))
-    return (values if unchanged else items) or None
+Rules = Mapping[str, Rule]
+Needs = tuple[frozenset[str], ...]
+_FREE = Rule()
 
 
-def _object(value: Json, rule: _Rule, key: str, depth: int) -> Json | None:
-    kind = value.get("type")
-    kind = kind if isinstance(kind, str) else key
-    rules = _SLACK.get(kind, _COMMON)
-    # The limit of a text object is the limit of where it stands.
-    inherits = kind in {"plain_text", "mrkdwn"}
-    changes: Json = {}
-    for name, item in value.items():
-        own = rule if inherits and name == "text" else rules.get(name, _FREE)
-        if (part := _part(item, own, name, depth + 1)) is not item:
-            changes[name] = part
-    if changes:
-        value = {name: item for name, item in {**value, **changes}.items() if item is not None}
-    return value if all(not keys.isdisjoint(value) for keys in _NEEDS.get(kind, ())) else None
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one provider.
+
+    Attributes:
+        total: characters all counted texts may have together.
+        kinds: rules by an object's kind.
+        common: rules of objects of any other kind.
+        kind: an object's kind, by the object and the key it lies under.
+        counts: whether the text under a key of a kind counts towards the total.
+        note: an item that says how many of its list are missing, by the list's kind and key.
+        texts: kinds whose `text` has the limit of where the object stands -> how it is cut.
+        needs: one key of each set, or the object is refused: nothing empty must cost the rest.
+        ranks: priority by kind where the item names none.
+        trims: the provider counts a text without the white space around it.
+        empty: whether an empty text may stand where there is a limit.
+    """
+
+    total: int
+    kinds: Mapping[str, Rules]
+    kind: Callable[[Json, str], str]
+    counts: Callable[[str, str], bool]
+    note: Callable[[str, str, int], Json | None]
+    common: Rules = field(default_factory=dict[str, Rule])
+    texts: Mapping[str, Cutter] = field(default_factory=dict[str, Cutter])
+    needs: Mapping[str, Needs] = field(default_factory=dict[str, Needs])
+    ranks: Mapping[str, int] = field(default_factory=dict[str, int])
+    trims: bool = False
+    empty: bool = True
 
 
-def _without_repeated_ids(blocks: list[Any]) -> list[Any]:
-    seen: set[str] = set()
-    kept: list[Any] = []
-    for block in blocks:
-        name = _mapping(block).get("block_id")
-        repeated = isinstance(name, str) and name in seen
-        kept.append({key: item for key, item in block.items() if key != "block_id"} if repeated else block)
-        seen.add(str(name))
-    return kept
+class Laid(NamedTuple):
+    """A part of a message within the limits, and what had to go."""
+
+    value: Any
+    cuts: list[str]
 
 
-def _embed(value: Json) -> Json:
-    fitted = dict(value)
-    for key, limit in _EMBED_TEXTS.items():
-        if isinstance(text := value.get(key), str):
-            fitted[key] = cut(text, limit)
-    for part, (key, limit) in _EMBED_PARTS.items():
-        if isinstance(text := _mapping(value.get(part)).get(key), str):
-            fitted[part] = {**value[part], key: cut(text, limit)}
-    fields = [_field(item) for item in _mappings(value.get("fields"))]
-    if len(fields) > MAX_FIELDS:
-        more = {"name": _BLANK, "value": _left_out(len(fields) - MAX_FIELDS + 1)}
-        fields = [*fields[: MAX_FIELDS - 1], more]
-    if fields:
-        fitted["fields"] = fields
-    return fitted
+def lay_out(items: list[Any], key: str, limits: Limits, most: int) -> Laid:
+    """Return the list under a key of a message within the limits; None where nothing is left of it."""
+    rule = Rule(items=most)
+    laid = _Pass(limits)
+    value = laid.walk(items, rule, "", key, key)
+    for floor in sorted(laid.low):
+        if sum(laid.sizes) <= limits.total:
+            return Laid(value, laid.cuts)
+        laid = _Pass(limits, floor)
+        value = laid.walk(items, rule, "", key, key)
+    if sum(laid.sizes) > limits.total:
+        cap, stay = _sharing(laid, limits.total)
+        laid = _Pass(limits, laid.floor, cap, stay)
+        value = laid.walk(items, rule, "", key, key)
+    return Laid(value, laid.cuts)
 
 
-def _field(value: Json) -> Json:
-    texts = {key: str(value.get(key) or "") for key in _FIELD_TEXTS}
-    return {
-        **value,
-        **{key: cut(text, _FIELD_TEXTS[key]) if text.strip() else _BLANK for key, text in texts.items()},
-    }
+def shortened(text: str, limit: int, path: str, cuts: list[str], cutter: Cutter = cut) -> str:
+    """Return a text within a limit, and report what is missing."""
+    shown = cutter(text, limit)
+    if shown != text:
+        cuts.append(characters(path, len(text) - len(shown) + 1, len(text)))
+    return shown
 
 
-def _within(
-    items: list[Any],
-    most: int,
-    budget: int,
-    slots: Callable[[list[Any]], list[Slot]],
-    note: Callable[[int], Json],
-) -> list[Any]:
-    """Return at most so many items whose texts have at most `budget` characters together."""
-    kept = len(items) if len(items) <= most else most - 1
-    while True:
-        shown = items[:kept] + ([note(len(items) - kept)] if kept < len(items) else [])
-        longest = _level([len(holder[key]) for holder, key in slots(shown)], budget)
-        if longest is None:
-            return shown
-        if longest >= _LEAST:
-            shown = deepcopy(shown)
-            for holder, key in slots(shown):
-                holder[key] = shorten(holder[key], longest)
-            return shown
-        kept -= 1
+def characters(path: str, lost: int, of: int) -> str:
+    """Report a text that was cut."""
+    return f"{path}: {lost:,} of {of:,} characters left out"
 
 
-def _level(lengths: list[int], budget: int) -> int | None:
-    """Return how long the longest texts may be so that all fit; None when they fit as they are."""
-    if sum(lengths) <= budget:
-        return None
-    room, rest = budget, len(lengths)
-    for length in sorted(lengths):
-        if length * rest > room:
-            break
-        room, rest = room - length, rest - 1
-    return room // rest
-
-
-def _block_slots(value: Any) -> list[Slot]:
-    slots: list[Slot] = []
-    left = [value]
-    while left:
-        holder = left.pop()
-        if _is_list(holder):
-            left += holder
-        elif _is_object(holder):
-            for key, item in holder.items():
-                if not isinstance(item, str):
-                    left.append(item)
-                elif key in {"text", "alt_text"}:
-                    slots.append((holder, key))
-    return slots
-
-
-def _embed_slots(embeds: list[Any]) -> list[Slot]:
-    holders: list[Slot] = []
-    for embed in embeds:
-        holders += [(embed, key) for key in _EMBED_TEXTS]
-        holders += [(_mapping(embed.get(part)), key) for part, (key, _) in _EMBED_PARTS.items()]
-        holders += [(field, key) for field in _mappings(embed.get("fields")) for key in _FIELD_TEXTS]
-    return [(holder, key) for holder, key in holders if isinstance(holder.get(key), str)]
-
-
-def _block_note(left_out: int) -> Json:
-    return {"type": "context", "elements": [{"type": "mrkdwn", "text": _left_out(left_out)}]}
-
-
-def _embed_note(left_out: int) -> Json:
-    return {"description": _left_out(left_out)}
-
-
-def _left_out(count: int) -> str:
+def left_out(count: int) -> str:
     """Say in any language that there was more."""
     return f"… +{count}"
 
 
-def _put(target: Json, key: str, value: Any) -> None:
-    if value is None:
-        target.pop(key, None)
-    else:
-        target[key] = value
+def replaced(holder: Json, key: str, value: Any) -> Json:
+    """Return an object with another value under a key; without the key where nothing is left."""
+    if value:
+        return {**holder, key: value}
+    return {name: item for name, item in holder.items() if name != key}
 
 
-def _mapping(value: Any) -> Json:
-    return value if _is_object(value) else {}
-
-
-def _mappings(value: Any) -> list[Json]:
+def mappings(value: Any) -> list[Json]:
     """Return the objects of a list; whatever else is in it, no provider would take."""
-    return [item for item in value if _is_object(item)] if _is_list(value) else []
+    return [item for item in value if is_object(item)] if is_list(value) else []
 
 
-def _is_object(value: Any) -> TypeGuard[Json]:
+def is_object(value: Any) -> TypeGuard[Json]:
+    """Whether it is a JSON object."""
     return isinstance(value, dict)
 
 
-def _is_list(value: Any) -> TypeGuard[list[Any]]:
+def is_list(value: Any) -> TypeGuard[list[Any]]:
+    """Whether it is a JSON list."""
     return isinstance(value, list)
+
+
+class _Item(NamedTuple):
+    """An item that may stay: how early it goes, where it was, what it is now, and what was cut in it."""
+
+    priority: int
+    place: int
+    value: Any
+    cuts: list[str]
+    sizes: list[int]
+
+
+class _Pass:
+    """One walk over a list of a message.
+
+    Args:
+        limits: the provider's.
+        floor: items whose own priority is at most this go.
+        cap: characters of a counted text, beside its own limit.
+        stay: places in the outermost list whose items stay; all when absent.
+
+    Attributes:
+        cuts: the report.
+        sizes: characters of the counted texts that are kept.
+        low: priorities below 0 that were met.
+        kept: the items of the list that was walked last, which is the outermost in the end.
+    """
+
+    def __init__(
+        self,
+        limits: Limits,
+        floor: int | None = None,
+        cap: int | None = None,
+        stay: frozenset[int] | None = None,
+    ) -> None:
+        self.limits, self.floor, self.cap, self.stay = limits, floor, cap, stay
+        self.cuts: list[str] = []
+        self.sizes: list[int] = []
+        self.low: set[int] = set()
+        self.kept: list[_Item] = []
+
+    def walk(self, values: list[Any], rule: Rule, kind: str, key: str, path: str, depth: int = 0) -> Any:
+        """Return a list within its limits; itself where nothing changes, None where nothing is left."""
+        outer = self.cuts, self.sizes
+        found: list[_Item] = []
+        lost: list[str] = []
+        surplus = 0
+        for index, value in enumerate(values):
+            priority = self._priority(value, key)
+            self.cuts, self.sizes = [], []
+            part = self._part(value, rule, key, f"{path}[{index}]", depth + 1)
+            if part is None:
+                lost += self.cuts
+            elif self._goes(priority, index, depth):
+                surplus += 1
+            else:
+                found.append(_Item(priority, index, part, self.cuts, self.sizes))
+        self.cuts, self.sizes = outer
+        self.kept = self._chosen(found, rule, surplus, kind, key)
+        for item in self.kept:
+            self.cuts += item.cuts
+            self.sizes += item.sizes
+        self.cuts += lost
+        items = [item.value for item in self.kept]
+        if missing := surplus + len(found) - len(items):
+            self.cuts.append(f"{path}: {missing} of {surplus + len(found)} left out")
+            if note := self.limits.note(kind, key, missing):
+                items.append(note)
+                self.sizes.append(len(left_out(missing)) + 1)
+        unchanged = len(items) == len(values) and all(map(is_, items, values))
+        return (values if unchanged else items) or None
+
+    def _priority(self, value: Any, key: str) -> int:
+        if not is_object(value):
+            return 0
+        own = value.get(PRIORITY)
+        if type(own) is int:
+            if own < 0:
+                self.low.add(own)
+            return own
+        return self.limits.ranks.get(self.limits.kind(value, key), 0)
+
+    def _goes(self, priority: int, index: int, depth: int) -> bool:
+        if self.floor is not None and priority <= self.floor:
+            return True
+        return depth == 0 and self.stay is not None and index not in self.stay
+
+    def _chosen(self, found: list[_Item], rule: Rule, surplus: int, kind: str, key: str) -> list[_Item]:
+        """Return the items to keep, in their order; one fewer where a note needs the place."""
+        if rule.items is None:
+            return found
+        noted = self.limits.note(kind, key, 1) is not None
+        if len(found) + (noted and surplus > 0) <= rule.items:
+            return found
+        best = sorted(found, key=_last_to_go)[: rule.items - noted]
+        return sorted(best, key=lambda item: item.place)
+
+    def _part(self, value: Any, rule: Rule, key: str, path: str, depth: int) -> Any:
+        """Return a part within its limits; None for what must be left out."""
+        if isinstance(value, str):
+            return self._text(value, rule, path, counted=False)
+        if depth > _MAX_DEPTH and isinstance(value, list | dict):
+            self.cuts.append(f"{path}: left out, it is nested too deep")
+            return None
+        if is_list(value):
+            return self.walk(value, rule, "", key, path, depth)
+        return self._object(value, rule, key, path, depth) if is_object(value) else value
+
+    def _object(self, value: Json, rule: Rule, key: str, path: str, depth: int) -> Json | None:
+        kind = self.limits.kind(value, key)
+        rules = self.limits.kinds.get(kind, self.limits.common)
+        cutter = self.limits.texts.get(kind)
+        changes: Json = {PRIORITY: None} if type(value.get(PRIORITY)) is int else {}
+        for name, item in value.items():
+            own, place = rules.get(name, _FREE), f"{path}.{_plain(name)}"
+            if isinstance(item, str):
+                if cutter is not None and name == "text":
+                    own, place = rule._replace(cut=cutter), path
+                part: Any = self._text(item, own, place, counted=self.limits.counts(kind, name))
+            elif is_list(item) and depth < _MAX_DEPTH:
+                part = self.walk(item, own, kind, name, place, depth + 1)
+            else:
+                part = self._part(item, own, name, place, depth + 1)
+            if part is not item:
+                changes[name] = part
+        if changes:
+            value = {name: item for name, item in {**value, **changes}.items() if item is not None}
+        return value if all(not keys.isdisjoint(value) for keys in self.limits.needs.get(kind, ())) else None
+
+    def _text(self, text: str, rule: Rule, path: str, *, counted: bool) -> str | None:
+        chars = rule.chars
+        if chars is not None and not text and not self.limits.empty:
+            return None
+        if counted and self.cap is not None and not rule.whole:
+            chars = self.cap if chars is None else min(chars, self.cap)
+        body = text.strip(_WHITE) if self.limits.trims else text
+        if chars is not None and len(body) > chars:
+            if rule.whole:
+                self.cuts.append(f"{path}: left out, it has {len(body):,} characters")
+                return None
+            text = body = shortened(body, chars, path, self.cuts, rule.cut)
+        if counted:
+            self.sizes.append(len(body))
+        return text
+
+
+def _plain(key: str) -> str:
+    """Return a key as a report may show it: a template can make one of event text."""
+    return key if key.isidentifier() and len(key) <= _LONGEST_KEY else "?"
+
+
+def _last_to_go(item: _Item) -> tuple[int, int]:
+    return -item.priority, item.place
+
+
+def _sharing(laid: _Pass, total: int) -> tuple[int | None, frozenset[int]]:
+    """Return how long the longest texts may be so that all fit, and the places of the items that stay."""
+    order = sorted(laid.kept, key=_last_to_go)
+    noted = sum(laid.sizes) - sum(sum(item.sizes) for item in order)
+    while True:
+        sizes = [size for item in order for size in item.sizes]
+        cap = _level(sizes, total - noted)
+        if cap is None or cap >= _LEAST:
+            return cap, frozenset(item.place for item in order)
+        order.pop()
+        noted = _NOTE
+
+
+_NOTE = len(left_out(10_000_000))
+
+
+def _level(sizes: list[int], total: int) -> int | None:
+    """Return how long the longest texts may be so that all fit; None when they fit as they are."""
+    if sum(sizes) <= total:
+        return None
+    room, rest = total, len(sizes)
+    for size in sorted(sizes):
+        if size * rest > room:
+            break
+        room, rest = room - size, rest - 1
+    return room // rest

@@ -8,6 +8,7 @@ from bisect import bisect_right
 from enum import Enum
 
 from ..templates.text import cut
+from .fit import characters
 
 BASIC = frozenset(
     "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?"
@@ -75,15 +76,16 @@ def segments(text: str, *, toll_free: bool = False) -> int:
     return parts
 
 
-def fit(text: str, max_segments: int, *, toll_free: bool = False) -> str:
+def fit(text: str, max_segments: int, *, toll_free: bool = False, cuts: list[str] | None = None) -> str:
     """Return the text as it should be sent: cheaper where that loses nothing, cut where it is too long.
 
-    The cut is between graphemes, and what marks it does not change the encoding.
+    The cut is between graphemes, and what marks it does not change the encoding. It is added to `cuts`.
     """
 
     def cost(candidate: str) -> int:
         return segments(candidate, toll_free=toll_free)
 
+    whole = len(text)
     # More characters than units cannot fit: the rest of a text of megabytes is not even looked at.
     text = text[: max_segments * Encoding.GSM7.single + 1]
     plain = text.translate(_SMART)
@@ -92,7 +94,10 @@ def fit(text: str, max_segments: int, *, toll_free: bool = False) -> str:
     if cost(text) <= max_segments:
         return text
     too_long = bisect_right(range(len(text)), max_segments, key=lambda limit: cost(_shortened(text, limit)))
-    return _shortened(text, too_long - 1)
+    shown = _shortened(text, too_long - 1)
+    if cuts is not None:
+        cuts.append(characters("text", whole - len(shown.rstrip(".…")), whole))
+    return shown
 
 
 def _width(char: str, kind: Encoding) -> int:

@@ -11,13 +11,13 @@ from knell.events import EventType
 from knell.messages import Delivered, FormattedMessage, HealthStatus, MessageFormat, Outcome
 
 from .base import Channel, titles
-from .fit import MAX_TEXT, cut_escaped, fit_slack, shorten
 from .http import Answer, Http
 from .slack_answers import by_webhook, escape, word_of
 from .slack_api import Reply, SlackApi, post
 from .slack_bot import Bot
 from .slack_config import SlackConfig
 from .slack_health import health
+from .slack_limits import fit_slack
 
 __all__ = ["SlackChannel", "SlackConfig", "escape"]
 
@@ -60,15 +60,8 @@ class SlackChannel(Channel):
             self._bot = Bot(self.config, api, self.memory, self._clock)
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
-        """Cut a message to Slack's limits."""
-        content = message.content
-        if isinstance(content, dict):
-            fitted: str | dict[str, Any] = fit_slack(content)
-        elif message.format is MessageFormat.TEXT:
-            fitted = cut_escaped(content, MAX_TEXT, escape)
-        else:
-            fitted = shorten(content, MAX_TEXT)
-        return msgspec.structs.replace(message, content=fitted)
+        """Cut a message to Slack's limits; a webhook takes no files."""
+        return fit_slack(message, escape, files=self.config.bot_token is not None)
 
     async def send(self, message: FormattedMessage) -> Outcome:
         """Post a message; one whose blocks are refused is posted again at once as plain text."""

@@ -9,8 +9,9 @@ import msgspec
 
 from knell.events import EventType, NotificationEvent, Severity
 
-from .fit import fit_slack, shorten
+from .fit_text import shorten
 from .slack_answers import escape
+from .slack_limits import fit_content
 
 Json = dict[str, Any]
 
@@ -128,7 +129,8 @@ def view(thread: Thread, payload: Json, state: State, event: NotificationEvent, 
         blocks.append({"type": "context", "elements": [{"type": "mrkdwn", "text": thread.began}]})
     attachments = _objects(payload.get("attachments")) if alone else []
     # Empty lists where there is nothing: what is not named would stay.
-    return {"blocks": [], **fit_slack({"text": text, "blocks": blocks}), "attachments": attachments}
+    shown = fit_content({"text": text, "blocks": blocks}, [])  # the message itself reports its cuts
+    return {"blocks": [], **shown, "attachments": attachments}
 
 
 def _job(event: NotificationEvent) -> str:

@@ -109,8 +109,9 @@ class SmsChannel(Channel):
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
         """Cut a text to the segments the section pays for."""
-        text = fit(text_of(message), self.config.max_segments, toll_free=self._toll_free)
-        return msgspec.structs.replace(message, format=MessageFormat.TEXT, content=text)
+        cuts = list(message.cuts)
+        text = fit(text_of(message), self.config.max_segments, toll_free=self._toll_free, cuts=cuts)
+        return msgspec.structs.replace(message, format=MessageFormat.TEXT, content=text, cuts=tuple(cuts))
 
     async def send(self, message: FormattedMessage) -> Outcome:
         """Hand the text in for every number that does not have it yet."""

@@ -22,6 +22,7 @@ from .base import Channel
 from .http import SecretUrl
 from .signing import OUR_HEADERS, Signatures, SigningSecrets
 from .tls import Identity, TlsFiles, context_of
+from .webhook_limits import fit_webhook
 
 _NAME = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _VALUE = re.compile(r"[^\x00-\x08\x0a-\x1f\x7f]*")
@@ -149,6 +150,10 @@ class WebhookChannel(Channel):
         self._headers = CIMultiDict({"Content-Type": "application/json"})
         self._headers.update({name: value.get_secret_value() for name, value in config.headers.items()})
         self._headers.update(config.authorization())
+
+    def fit(self, message: FormattedMessage) -> FormattedMessage:
+        """Cut the body to what receivers take."""
+        return fit_webhook(message, _content(message))
 
     async def send(self, message: FormattedMessage) -> Outcome:
         """Send the message once; the receiver knows a repetition by its `webhook-id`."""

@@ -19,7 +19,8 @@ from .context import plain_data, variables
 from .dialects import dialect_of
 from .html_text import as_text
 from .library import EXTENSIONS, Library, extension
-from .meter import collect, metered
+from .meter import collect, metered, note_cut
+from .omissions import reported
 from .plain import messages_text
 from .printing import SYNTAXES, lenient, printed_data
 from .sandbox import Sandbox
@@ -170,7 +171,7 @@ class TemplateEngine:
     ) -> FormattedMessage:
         words = catalog(seen["locale"])
         subject = _subject(seen, words)
-        with metered(words):
+        with metered(words) as cuts:
             text, context = self._run(name, seen)
             suffix = extension(name)
             content: str | dict[str, Any] = text.strip()
@@ -182,7 +183,8 @@ class TemplateEngine:
         message_format = (
             MessageFormat.SLACK_BLOCKS if kind == "slack" and suffix == ".json" else _FORMATS[suffix]
         )
-        return _message(message_format, content, events, plain, subject)
+        message = _message(message_format, content, events, plain, subject)
+        return msgspec.structs.replace(message, cuts=reported(cuts, seen)) if cuts else message
 
     def _run(self, name: str, seen: dict[str, Any]) -> tuple[str, Context]:
         template = self._foreign.get(name)
@@ -199,7 +201,9 @@ class TemplateEngine:
         if not block:
             return ""
         html = Markup(collect(block[0](context)))  # noqa: S704 - only to take the entities out again
-        return cut(one_line(html.unescape()), MAX_SUBJECT)
+        subject = one_line(html.unescape())
+        note_cut(subject, len(subject) - MAX_SUBJECT)
+        return cut(subject, MAX_SUBJECT)
 
     def _text_beside(self, name: str, seen: dict[str, Any], html: str) -> str:
         """Return the plain text of a mail: the file beside its HTML, the folder's `base.txt`, or the HTML's.

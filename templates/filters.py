@@ -8,7 +8,7 @@ from jinja2.filters import FILTERS as JINJA_FILTERS
 from markupsafe import Markup
 
 from .facts import rows
-from .meter import charged, spend_chars, spend_loop
+from .meter import charged, note_cut, spend_chars, spend_loop
 from .printing import text_of
 from .sms import gsm, sms_line
 from .taint import marked_json
@@ -61,7 +61,17 @@ def _list(items: Iterable[Any]) -> list[Any]:
 
 
 def _cut(text: Any, limit: int = 255, end: str = "…") -> str:
-    return cut(text_of(text), limit, end)
+    """Cut a text, and report it."""
+    whole = text_of(text)
+    shown = cut(whole, limit, end)
+    if shown is not whole:
+        note_cut(whole, len(whole) - len(shown) + len(end))
+    return shown
+
+
+def _preview(text: Any, limit: int = 255) -> str:
+    """Show the beginning of a text that stands in full elsewhere: no cut to report."""
+    return cut(text_of(text), limit)
 
 
 def _one_line(text: Any) -> str:
@@ -82,6 +92,7 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "join": _join,
     "list": _list,
     "one_line": _one_line,
+    "preview": _preview,
     "replace": charged(_replace),
     "round": _round,
     "rows": rows,

@@ -5,7 +5,7 @@ loop, macro, block and included template is charged here by the number of its sy
 is built by its length: no clock is involved, so the same template always ends at the same place.
 """
 
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import wraps
@@ -34,23 +34,28 @@ _CHUNKS = 500
 
 
 class _Allowance:
-    __slots__ = ("catalog", "chars", "steps")
+    __slots__ = ("catalog", "chars", "cuts", "steps")
 
     def __init__(self, catalog: Catalog) -> None:
         self.catalog = catalog
         self.steps = MAX_STEPS
         self.chars = MAX_CHARS
+        self.cuts: dict[str, int] = {}
 
 
 _CURRENT: ContextVar[_Allowance] = ContextVar("knell_rendering")
 
 
 @contextmanager
-def metered(catalog: Catalog) -> Generator[None]:
-    """Give the code inside a fresh allowance and a language."""
-    token = _CURRENT.set(_Allowance(catalog))
+def metered(catalog: Catalog) -> Generator[Mapping[str, int]]:
+    """Give the code inside a fresh allowance and a language.
+
+    Yields what the template cuts: each text, and the most characters of it that were left out.
+    """
+    allowance = _Allowance(catalog)
+    token = _CURRENT.set(allowance)
     try:
-        yield
+        yield allowance.cuts
     finally:
         _CURRENT.reset(token)
 
@@ -58,6 +63,12 @@ def metered(catalog: Catalog) -> Generator[None]:
 def current_catalog() -> Catalog:
     """Return the words of the language being rendered."""
     return _CURRENT.get().catalog
+
+
+def note_cut(text: str, lost: int) -> None:
+    """Remember that so many characters of a text are not shown."""
+    if lost > 0 and (allowance := _CURRENT.get(None)) is not None:
+        allowance.cuts[text] = max(lost, allowance.cuts.get(text, 0))
 
 
 def spend_steps(steps: int) -> None:

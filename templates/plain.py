@@ -7,8 +7,6 @@ from .facts import rows
 from .text import clean, one_line
 from .wording import Catalog, msg
 
-_MAX_ERROR = 4000
-
 
 def entry_text(entry: Mapping[str, Any], words: Catalog) -> str:
     """Write one event: headline, description, facts, error, links, time."""
@@ -18,7 +16,7 @@ def entry_text(entry: Mapping[str, Any], words: Catalog) -> str:
         lines += ["", clean(event["description"])]
     lines += ["", *(f"{label}: {one_line(value)}" for _, label, value in rows(known))]
     if known["error"]:
-        lines += ["", f"{words(msg('Error'))}:", clean(known["error"])[:_MAX_ERROR]]
+        lines += ["", f"{words(msg('Error'))}:", clean(known["error"])]
     if known["links"]:
         lines += ["", *(f"{one_line(link['text'])}: {link['url']}" for link in known["links"])]
     lines += ["", f"{entry['timestamp']} | {words(msg('Source'))}: {one_line(event['source'])}"]

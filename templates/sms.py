@@ -4,6 +4,7 @@ r"""Text messages: what one segment holds, and how a notification is put in one 
 character is outside that alphabet. Parts of a longer message hold 153 and 67.
 """
 
+from .meter import note_cut
 from .text import cut, one_line
 
 _BASIC = frozenset(
@@ -64,7 +65,8 @@ def sms_line(body: str, lead: str = "", link: str = "") -> str:
     The lead (status and job) and the link stay whole, the body is cut. One part is aimed at, two where the
     link is long or the text is outside GSM-7: one part of 70 characters would say nothing.
     """
-    lead, body, link = one_line(lead), gsm(one_line(body[:_LONGEST_BODY])), one_line(link)
+    told, lead, link = body, one_line(lead), one_line(link)
+    body = gsm(one_line(body[:_LONGEST_BODY]))
     whole = gsm(_spaced(lead, body, link))
     if is_gsm(whole):
         lead, body = gsm(lead), gsm(body)
@@ -77,6 +79,7 @@ def sms_line(body: str, lead: str = "", link: str = "") -> str:
     while body and measure(body) > room:
         # A character takes two units at most, so half of what is too much is never too much to drop.
         body = cut(body, len(body) - max(1, (measure(body) - room) // 2), "")
+    note_cut(told, len(told) - len(body))
     return _spaced(lead, body.rstrip() + end if body else "", link)
 
 

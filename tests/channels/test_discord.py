@@ -77,9 +77,12 @@ def test_markdown_is_sent_as_written(attempt: Attempt) -> None:
 
 @pytest.mark.parametrize("kind", [MessageFormat.TEXT, MessageFormat.MARKDOWN])
 def test_long_text_is_cut(attempt: Attempt, kind: MessageFormat) -> None:
-    """The content has at most 2,000 characters after escaping."""
+    """The content has at most 2,000 characters after escaping; the whole goes with it as a file."""
     _, (request,) = attempt(make, FormattedMessage(format=kind, content="_a" * 3000), DONE)
-    content = json.loads(request["body"])["content"]
+    boundary = request["headers"]["Content-Type"].partition("boundary=")[2].encode()
+    payload, file = (part.partition(b"\r\n\r\n")[2] for part in request["body"].split(boundary)[1:3])
+    assert file.removesuffix(b"\r\n--") == b"_a" * 3000
+    content = json.loads(payload.removesuffix(b"\r\n--"))["content"]
     assert 1990 <= len(content) <= 2000
     assert content.endswith("…")
 

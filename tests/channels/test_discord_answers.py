@@ -309,7 +309,7 @@ def test_a_healthy_webhook_says_where_it_is(bench: Bench) -> None:
         (error(401, 50027), "copy the address again"),
         (error(500), "Discord answered 500"),
         (too_many(2), "Discord answered 429"),
-        (Drop(), "server disconnected"),
+        (Drop(), "the connection was closed"),
     ],
 )
 def test_an_unhealthy_webhook_says_why(bench: Bench, fault: Any, detail: str) -> None:

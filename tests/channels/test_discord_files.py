@@ -4,7 +4,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from knell.channels.discord_draft import MAX_FILE_BYTES, MAX_FILES
+from knell.channels.fit_file import MAX_FILE, MAX_FILES
 from knell.lab import Respond, too_many
 from knell.messages import Attachment, Delivered, Reason, Rejected, Retry
 from tests.channels.discord_bench import Bench, message
@@ -74,30 +74,34 @@ def test_a_type_that_is_none(bench: Bench) -> None:
 
 
 def test_too_large_files_never_leave(bench: Bench) -> None:
-    """A file over 10 MiB is left out with the picture that shows it, the rest goes, and the receipt tells."""
-    large = Attachment("chart.png", b"x" * (MAX_FILE_BYTES + 1), "image/png")
+    """A file over 10 MiB is left out with the picture that shows it, the rest goes, and the report tells."""
+    large = Attachment("chart.png", b"x" * (MAX_FILE + 1), "image/png")
     small = Attachment("log.txt", b"1")
-    outcome = bench.send(bench.channel(), message(content=SHOWN, attachments=(large, small)))
-    assert isinstance(outcome, Delivered)
-    assert outcome.receipt["left_out"] == ["chart.png: over 10 MiB"]
+    given, channel = message(content=SHOWN, attachments=(large, small)), bench.channel()
+    assert channel.fit(given).cuts[0] == f"attachments[0]: left out, it has {MAX_FILE + 1:,} bytes"
+    assert isinstance(bench.send(channel, given), Delivered)
     (posted,) = bench.lab.discord.messages
-    assert [file.name for file in posted.files] == ["log.txt"]
+    assert [file.name for file in posted.files] == ["log.txt", "details.txt"]
     assert posted.payload["embeds"] == [{"title": "t"}]
 
 
 def test_the_largest_file_goes(bench: Bench) -> None:
     """Exactly 10 MiB are taken."""
-    file = Attachment("a.bin", b"x" * MAX_FILE_BYTES)
+    file = Attachment("a.bin", b"x" * MAX_FILE)
     assert isinstance(bench.send(bench.channel(), message(attachments=(file,))), Delivered)
-    assert len(bench.lab.discord.messages[0].files[0].content) == MAX_FILE_BYTES
+    assert len(bench.lab.discord.messages[0].files[0].content) == MAX_FILE
 
 
 def test_a_message_holds_ten_files(bench: Bench) -> None:
-    """The eleventh is left out."""
+    """The eleventh is left out, and the tenth for the file that says so in full."""
     files = tuple(Attachment(f"{number}.txt", b"1") for number in range(MAX_FILES + 1))
-    outcome = bench.send(bench.channel(), message(attachments=files))
-    assert isinstance(outcome, Delivered)
-    assert outcome.receipt["left_out"] == ["10.txt: a message holds 10 files"]
+    given, channel = message(attachments=files), bench.channel()
+    assert channel.fit(given).cuts == (
+        "attachments[10]: left out, a message has 10 files at most",
+        "attachments[9]: left out for details.txt",
+        "full text attached as details.txt",
+    )
+    assert isinstance(bench.send(channel, given), Delivered)
     assert len(bench.lab.discord.messages[0].files) == MAX_FILES
 
 

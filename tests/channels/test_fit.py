@@ -7,8 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from knell.channels.fit import cut_escaped, fit_discord, fit_slack, shorten
+from knell.channels import discord, slack
+from knell.channels.discord_limits import fit_discord as lay_out_discord
+from knell.channels.fit_text import cut_escaped, shorten
+from knell.channels.slack_limits import fit_slack as lay_out_slack
 from knell.lab.bodies import listing, mapping
+from knell.messages import FormattedMessage, MessageFormat
 
 # The limits once more, by hand from the providers' pages: the tests must not read the table they test.
 SLACK_TEXTS = {
@@ -33,6 +37,22 @@ SLACK_LISTS_EVERYWHERE = {"options": 100, "option_groups": 100}
 TEXT_OBJECTS = ("plain_text", "mrkdwn")
 
 Strategy = st.SearchStrategy[Any]
+
+
+def fit_slack(content: dict[str, Any]) -> dict[str, Any]:
+    """Lay the content of a Slack message out."""
+    message = FormattedMessage(format=MessageFormat.SLACK_BLOCKS, content=content)
+    fitted = lay_out_slack(message, slack.escape, files=False)
+    assert isinstance(fitted.content, dict)
+    return fitted.content
+
+
+def fit_discord(content: dict[str, Any]) -> dict[str, Any]:
+    """Lay the content of a Discord message out."""
+    message = FormattedMessage(format=MessageFormat.JSON, content=content)
+    fitted = lay_out_discord(message, discord.escape)
+    assert isinstance(fitted.content, dict)
+    return fitted.content
 
 
 def slack_violations(content: dict[str, Any]) -> list[str]:
@@ -350,10 +370,10 @@ def test_deep_content_does_not_end_the_program() -> None:
         ("abcdefg", 6, "abcde…"),
         ("abc&amp;d", 6, "abc…"),
         ("a&amp;bcde", 8, "a&amp;b…"),
-        ("see <https://example.com/long|the log> now", 20, "see …"),
+        ("see <https://example.com/long|the log> now", 20, "see…"),
         ("see <https://e.com|x> and more", 24, "see <https://e.com|x> a…"),
         ("1 < 2 and so on", 8, "1 < 2 a…"),
-        ("call <!channel> please", 10, "call …"),
+        ("call <!channel> please", 10, "call…"),
         ("a👩\u200d👩\u200d👧 family", 5, "a…"),
         ("e\u0301e\u0301e\u0301", 4, "e\u0301…"),
     ],

@@ -453,7 +453,7 @@ def test_links_are_written_as_the_file_type_writes_them(
 def test_the_examples_of_the_documentation_work(engine: TemplateEngine, rich: EventFactory) -> None:
     """What docs/templates.md shows is what templates do."""
     page = (Path(__file__).parents[2] / "docs" / "templates.md").read_text(encoding="utf-8")
-    extended, optional = (part.split("```", 1)[0] for part in page.split("```jinja\n")[1:])
+    extended, optional, low = (part.split("```", 1)[0] for part in page.split("```jinja\n")[1:])
     engine.register_template("slack/extended.json", extended)
     content = engine.message("slack", [rich()], override="extended").content
     assert isinstance(content, dict)
@@ -462,3 +462,5 @@ def test_the_examples_of_the_documentation_work(engine: TemplateEngine, rich: Ev
     assert _content(engine, f"{{{optional}}}", rich(description="", metadata={})) == {
         "fields": [{"name": "Status", "value": "failed"}]
     }
+    fields = _content(engine, f"{{{low}}}", rich(metadata={"job_id": "7", "env": "ci"}))["fields"]
+    assert fields[1] == {"name": "Environment", "value": "ci", "priority": -1}
