@@ -77,9 +77,12 @@ def fallbacks(config: NotificationConfig) -> dict[str, tuple[str, ...]]:
     return {name: tuple(section.fallback) for name, section in config.channels.items() if section.fallback}
 
 
+_PLAIN = ChildConfig()
+
+
 def child(config: NotificationConfig, name: str) -> ChildConfig:
     """Return what the configuration says about supervising one actor."""
-    return config.supervision.children.get(name, ChildConfig())
+    return config.supervision.children.get(name, _PLAIN)
 
 
 def backoff(config: NotificationConfig, name: str) -> Backoff:
