@@ -14,7 +14,7 @@ from .policy.restart import Backoff, Intensity
 from .policy.retry import RetryPolicy
 from .policy.routing import Gate, Rule
 from .policy.similar import Dedup
-from .upkeep import Keeping
+from .upkeep import LONGEST_DELAY, Keeping
 
 DAY = 86400.0
 """Seconds."""
@@ -62,11 +62,13 @@ def dedup(config: NotificationConfig) -> Dedup:
 def keeping(config: NotificationConfig) -> Keeping:
     """Return how long what is kept."""
     sections = config.channels.items()
+    retries = [config.retry_policy, *(s.retry_config for s in config.channels.values() if s.retry_config)]
     return Keeping(
         retention=config.store.retention_days * DAY,
         dead_retention=config.store.dead_retention_days * DAY,
         dedup=config.store.dedup_days * DAY,
         expiry={n: s.expire_after_seconds for n, s in sections if s.expire_after_seconds is not None},
+        longest_delay=max(LONGEST_DELAY, *(retry.max_delay_ms / 1000 for retry in retries)),
     )
 
 
@@ -75,9 +77,12 @@ def fallbacks(config: NotificationConfig) -> dict[str, tuple[str, ...]]:
     return {name: tuple(section.fallback) for name, section in config.channels.items() if section.fallback}
 
 
+_PLAIN = ChildConfig()
+
+
 def child(config: NotificationConfig, name: str) -> ChildConfig:
     """Return what the configuration says about supervising one actor."""
-    return config.supervision.children.get(name, ChildConfig())
+    return config.supervision.children.get(name, _PLAIN)
 
 
 def backoff(config: NotificationConfig, name: str) -> Backoff:

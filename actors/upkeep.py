@@ -27,6 +27,10 @@ PRUNE_EVERY = 3600.0
 """Seconds between two prunings; each goes on in slices until nothing is left to forget."""
 
 
+LONGEST_DELAY = 3600.0
+"""Seconds: the least `Keeping.longest_delay`, which is as long as anybody may ask a channel to wait."""
+
+
 @dataclass(frozen=True, slots=True)
 class Keeping:
     """How long what is kept; seconds.
@@ -36,12 +40,15 @@ class Keeping:
         dead_retention: dead letters and their events.
         dedup: the ids and keys by which an event is known again.
         expiry: per channel, the age at which a delivery is worth nothing any more.
+        longest_delay: the longest wait there is; what is due later after a restart comes from a clock that
+            jumped.
     """
 
     retention: float
     dead_retention: float
     dedup: float
     expiry: Mapping[str, float] = field(default_factory=dict[str, float])
+    longest_delay: float = LONGEST_DELAY
 
 
 class Upkeep:

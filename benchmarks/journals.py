@@ -8,7 +8,7 @@ import sys
 import tempfile
 import time
 from collections import deque
-from collections.abc import Callable, Generator, Iterable
+from collections.abc import Callable, Generator, Iterable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, cast
@@ -72,8 +72,11 @@ class NoStore:
         """Return how many there are at the start."""
         return {}
 
-    def append(self, submission: Submission, now: float) -> Accepted:
-        """Take in an event."""
+    def append(self, submissions: Sequence[Submission], now: float) -> list[Accepted]:
+        """Take in events."""
+        return [self._append(submission, now) for submission in submissions]
+
+    def _append(self, submission: Submission, now: float) -> Accepted:
         self._seq += 1
         for route in submission.routes:
             self._row += 1
@@ -95,16 +98,17 @@ class NoStore:
         ready = self._ready.get(channel, deque())
         return tuple(ready.popleft() for _ in range(min(limit, len(ready))))
 
-    def start(self, attempt: Attempt) -> bool:
-        """Note that an attempt begins."""
-        self._sending.update((delivery.row, delivery) for delivery in attempt.deliveries)
-        return True
+    def start(self, attempts: Sequence[Attempt]) -> list[bool]:
+        """Note that attempts begin."""
+        for attempt in attempts:
+            self._sending.update((delivery.row, delivery) for delivery in attempt.deliveries)
+        return [True] * len(attempts)
 
-    def settle(self, settlement: Settlement, now: float) -> Settled:
-        """Note that it ended."""
+    def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled]:
+        """Note that they ended."""
         del now
-        delivery = self._sending.pop(settlement.delivery.row)
-        return Settled(delivery.row, State.DONE, 1)
+        ended = [self._sending.pop(settlement.delivery.row) for settlement in settlements]
+        return [Settled(delivery.row, State.DONE, 1) for delivery in ended]
 
 
 @contextmanager
@@ -126,9 +130,13 @@ def _waiting(path: Path, backlog: int) -> Path:
         some = _submissions(min(backlog, 1000), 1, text="")
         for at in range(0, backlog, len(some)):
             store.begin()
-            for submission in some[: backlog - at]:
-                keys = (f"{at} {submission.keys[0]}",)
-                store.append(msgspec.structs.replace(submission, keys=keys), time.time())
+            store.append(
+                [
+                    msgspec.structs.replace(submission, keys=(f"{at} {submission.keys[0]}",))
+                    for submission in some[: backlog - at]
+                ],
+                time.time(),
+            )
             store.commit()
         store.close()
         half.rename(path)
@@ -147,10 +155,10 @@ def sqlite(subject: str, path: Path) -> SqliteStore:
 def system(subject: str, path: Path) -> Generator[NotificationManager]:
     """Run a whole system with a null channel on the journal of a subject."""
 
-    def find(url: str) -> Store:
+    def find(url: str, remember: float) -> Store:
         if subject == NONE:
             return cast("Store", NoStore())
-        store = cast("SqliteStore", open_store(url))
+        store = cast("SqliteStore", open_store(url, remember))
         open_file = store.open
 
         def opened() -> None:
@@ -160,7 +168,7 @@ def system(subject: str, path: Path) -> Generator[NotificationManager]:
         store.open = opened  # type: ignore[method-assign]
         return store
 
-    outbox.open_store = find  # type: ignore[attr-defined]
+    cast("Any", outbox.Outbox.__init__).__kwdefaults__["find"] = find
     settings = {
         "channels": {"null": {"type": "journals:Null", "events": ["*"], "concurrency": CONCURRENCY}},
         "store": {"url": f"sqlite:///{path}"},
@@ -214,8 +222,7 @@ def append(subject: str, *, events: int, rows: int, group: int) -> Figures:
         cpu, wall = time.process_time(), time.perf_counter()
         for some in _grouped(submissions, group):
             store.begin()
-            for submission in some:
-                store.append(submission, time.time())
+            store.append(some, time.time())
             store.commit()
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         assert store.one("SELECT count(*) FROM delivery") == events * rows
@@ -229,20 +236,20 @@ def deliver(subject: str, *, events: int, group: int) -> Figures:
         store = sqlite(subject, path)
         for some in _grouped(_submissions(events, 1), 1000):
             store.begin()
-            for submission in some:
-                store.append(submission, time.time())
+            store.append(some, time.time())
             store.commit()
         done = 0
         _settle_down()
         cpu, wall = time.process_time(), time.perf_counter()
         while found := _fetched(store, group):
             store.begin()
-            for delivery in found:
-                assert store.start(Attempt((delivery,)))
+            assert all(store.start([Attempt((delivery,)) for delivery in found]))
             store.commit()
             store.begin()
-            for delivery in found:
-                done += store.settle(Settlement(delivery, Done(), Delivered()), time.time()) is not None
+            settled = store.settle(
+                [Settlement(delivery, Done(), Delivered()) for delivery in found], time.time()
+            )
+            done += len(settled) - settled.count(None)
             store.commit()
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         assert done == events

@@ -15,7 +15,7 @@ followers with it, and that a replayed delivery waits for a younger one that is 
 ready and deferred are "pending" to the outside; any of them can end as cancelled or expired.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from enum import IntEnum
 from pathlib import Path
 from typing import Protocol
@@ -74,20 +74,20 @@ class Submission(msgspec.Struct, frozen=True):
     window: float = 0.0
 
 
-class Accepted(msgspec.Struct, frozen=True):
+class Accepted(msgspec.Struct, frozen=True, gc=False):
     """The store has it. `duplicate`: it had it before, and nothing was added."""
 
     seq: int
     duplicate: bool = False
 
 
-class Conflict(msgspec.Struct, frozen=True):
+class Conflict(msgspec.Struct, frozen=True, gc=False):
     """Another event has the same key: this one is refused."""
 
     key: str
 
 
-class Settled(msgspec.Struct, frozen=True):
+class Settled(msgspec.Struct, frozen=True, gc=False):
     """Where a delivery stands after its attempt was settled. `attempts` used so far."""
 
     seq: int
@@ -144,8 +144,8 @@ class Store(Protocol):
         """Undo everything since `begin`; without a transaction it does nothing."""
         ...
 
-    def append(self, submission: Submission, now: float) -> Accepted | Conflict:
-        """Take in an event and all its deliveries.
+    def append(self, submissions: Sequence[Submission], now: float) -> list[Accepted | Conflict]:
+        """Take in events and all their deliveries, one after the other.
 
         A repetition by one of its keys, or one that is similar to an event accepted less than `window`
         seconds ago, adds nothing; the id of a similar event then names the event that stands for it.
@@ -169,12 +169,12 @@ class Store(Protocol):
         """Return when the next deferred delivery of a channel may go."""
         ...
 
-    def start(self, attempt: Attempt) -> bool:
-        """Note that an attempt begins, before its first byte leaves; False: a row may not go any more."""
+    def start(self, attempts: Sequence[Attempt]) -> list[bool]:
+        """Note that attempts begin, before their first byte leaves; False: a row may not go any more."""
         ...
 
-    def settle(self, settlement: Settlement, now: float) -> Settled | None:
-        """Write down how an attempt ended; None: it was settled before."""
+    def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled | None]:
+        """Write down how attempts ended; None: it was settled before."""
         ...
 
     def expire(self, channel: str, accepted_before: float, now: float, limit: int) -> list[Ended]:

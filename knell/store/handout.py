@@ -1,10 +1,11 @@
 """Handing deliveries of the SQLite store out to channels, and writing down how their attempts ended."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
 
-from knell.deliveries import Again, Attempt, Crashed, Dead, Delivery, Done, Settlement, Verdict
+from knell.deliveries import Again, Attempt, Crashed, Dead, Delivery, Done, Settlement
 from knell.messages import Delivered, Outcome, Reason, Rejected, Retry
 from knell.store.contract import Settled, State
 from knell.store.file import guarded
@@ -16,15 +17,12 @@ CRASH_LIMIT = 3
 PROMOTED = 1000
 """Deferred deliveries that become ready in one call: thousands may be due after a stop of hours."""
 
-_SELECT = (
-    "SELECT d.id, d.seq, d.order_key, d.attempts, d.crashes, d.rule, d.progress, e.accepted "
-    "FROM delivery d JOIN event e ON e.seq = d.seq "
-)
+_SELECT = "SELECT id, seq, order_key, attempts, crashes, rule, progress FROM delivery "
+_START = "UPDATE delivery SET state = 3, attempts = attempts + 1 WHERE id "
 _DONE = (
-    "UPDATE delivery SET state = 4, reason = ?, error = '', finished = ?, receipt = ? "
-    "WHERE id = ? AND state = 3 RETURNING seq, attempts, channel, order_key"
+    "UPDATE delivery SET state = 4, reason = 'delivered', error = '', finished = ?, success = value "
+    "FROM json_each(?) AS j WHERE delivery.id = CAST(j.key AS INTEGER)"
 )
-_START = "UPDATE delivery SET state = 3, attempts = attempts + 1 WHERE id = ?"
 
 _UNKNOWN = "unknown"
 
@@ -40,7 +38,7 @@ class Handout(Rows):
         ).fetchall()
         for row, crashes in rows:
             error = "the process died over it"
-            self._note_attempt(row, now, 0.0, _UNKNOWN, Reason.CRASHED, error)
+            self._note_attempt(row, now, 0, _UNKNOWN, Reason.CRASHED, error)
             self.db.execute("UPDATE delivery SET crashes = crashes + 1 WHERE id = ?", (row,))
             if crashes + 1 >= CRASH_LIMIT:
                 self.finish(row, State.DEAD, Reason.CRASHED, error, now)
@@ -64,39 +62,42 @@ class Handout(Rows):
             (channel, now, PROMOTED),
         )
         heads = self.db.execute(
-            f"{_SELECT} WHERE d.channel = ? AND d.state = 2 "  # noqa: S608 - no text but our own
-            "AND d.id NOT IN (SELECT value FROM json_each(?)) ORDER BY d.id LIMIT ?",
+            _SELECT + "WHERE channel = ? AND state = 2 "  # noqa: S608 - no text but our own
+            "AND id NOT IN (SELECT value FROM json_each(?)) ORDER BY id LIMIT ?",
             (channel, listed(held), limit),
         ).fetchall()
-        found: list[Delivery] = []
+        rows: list[tuple[Any, ...]] = []
         for head in heads:
-            found.append(self._delivery(head, channel))
+            rows.append(head)
             if chain > 1 and head[2] is not None:
-                found += self._followers(channel, head[2], head[0], chain - 1, held)
-        return tuple(found)
+                rows += self._followers(channel, head[2], head[0], chain - 1, held)
+        return self._deliveries(channel, rows)
 
     def _followers(
         self, channel: str, order_key: str, after: int, limit: int, held: frozenset[int]
-    ) -> list[Delivery]:
+    ) -> list[tuple[Any, ...]]:
         rows = self.db.execute(
-            _SELECT + "WHERE d.channel = ? AND d.order_key = ? AND d.id > ? AND d.finished IS NULL "
-            "AND d.state = 0 ORDER BY d.id LIMIT ?",
+            _SELECT + "WHERE channel = ? AND order_key = ? AND id > ? AND finished IS NULL "
+            "AND state = 0 ORDER BY id LIMIT ?",
             (channel, order_key, after, limit),
         ).fetchall()
-        return [self._delivery(row, channel) for row in rows if row[0] not in held]
+        return [row for row in rows if row[0] not in held]
 
-    def _delivery(self, row: tuple[Any, ...], channel: str) -> Delivery:
-        id_, seq, order_key, attempts, crashes, rule, progress, accepted = row
-        return Delivery(
-            row=id_,
-            event=self.event(seq),
-            channel=channel,
-            order_key=order_key or f"#{id_}",
-            attempts=attempts,
-            crashes=crashes,
-            accepted=accepted,
-            rule=rule,
-            progress=msgspec.json.decode(progress) if progress else {},
+    def _deliveries(self, channel: str, rows: list[tuple[Any, ...]]) -> tuple[Delivery, ...]:
+        events = self.kept([row[1] for row in rows])
+        return tuple(
+            Delivery(
+                row=id_,
+                event=events[seq].event,
+                channel=channel,
+                order_key=order_key or f"#{id_}",
+                attempts=attempts,
+                crashes=crashes,
+                accepted=events[seq].accepted,
+                rule=rule,
+                progress=msgspec.json.decode(progress) if progress else {},
+            )
+            for id_, seq, order_key, attempts, crashes, rule, progress in rows
         )
 
     @guarded
@@ -106,14 +107,26 @@ class Handout(Rows):
         return due
 
     @guarded
-    def start(self, attempt: Attempt) -> bool:
-        """Note that an attempt begins."""
-        rows = attempt.rows
-        if len(rows) == 1 and self.db.execute(f"{_START} AND state = 2", rows).rowcount == 1:
+    def start(self, attempts: Sequence[Attempt]) -> list[bool]:
+        """Note that attempts begin."""
+        alone = [attempt.deliveries[0].row for attempt in attempts if len(attempt.deliveries) == 1]
+        rows = self.db.execute(
+            _START + "IN (SELECT value FROM json_each(?)) AND state = 2 RETURNING id",  # noqa: S608
+            (listed(alone),),
+        )
+        started = {row for (row,) in rows.fetchall()}
+        return [self._start(attempt, started) for attempt in attempts]
+
+    def _start(self, attempt: Attempt, started: set[int]) -> bool:
+        """Note what has not been started with the others: a batch, and what was begun before."""
+        deliveries = attempt.deliveries
+        if len(deliveries) == 1 and (row := deliveries[0].row) in started:
+            started.remove(row)
             return True
+        rows = attempt.rows
         if len(rows) == 1 or not self._may_go(rows):
             return self._started_before(attempt)
-        self.db.executemany(_START, [(row,) for row in rows])
+        self.db.executemany(_START + "= ?", [(row,) for row in rows])
         return True
 
     def _started_before(self, attempt: Attempt) -> bool:
@@ -136,41 +149,57 @@ class Handout(Rows):
         return count == len(rows)
 
     @guarded
-    def settle(self, settlement: Settlement, now: float) -> Settled | None:
-        """Write down how an attempt ended."""
-        row, verdict = settlement.delivery.row, settlement.verdict
+    def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled | None]:
+        """Write down how attempts ended."""
+        marked = listed(settlement.delivery.row for settlement in settlements)
+        sending = {
+            row[0]: row
+            for row in self.db.execute(
+                "SELECT id, seq, attempts, crashes, channel, order_key FROM delivery "
+                "WHERE id IN (SELECT value FROM json_each(?)) AND state = 3",
+                (marked,),
+            ).fetchall()
+        }
+        found = [sending.pop(settlement.delivery.row, None) for settlement in settlements]
+        self._finish_done(settlements, found, now)
+        return [
+            None if row is None else self._settle(settlement, row, now)
+            for settlement, row in zip(settlements, found, strict=True)
+        ]
+
+    def _finish_done(
+        self, settlements: Sequence[Settlement], found: Sequence[tuple[Any, ...] | None], now: float
+    ) -> None:
+        """Write down all successes in one statement: nearly every attempt is one.
+
+        The attempt of a success is no row of its own: all there is to know of it stands with the delivery.
+        """
+        done = {
+            str(row[0]): _success(settlement.elapsed, settlement.verdict)
+            for settlement, row in zip(settlements, found, strict=True)
+            if row is not None and isinstance(settlement.verdict, Done)
+        }
+        if done:
+            self.db.execute(_DONE, (now, msgspec.json.encode(done).decode()))
+
+    def _settle(self, settlement: Settlement, found: tuple[Any, ...], now: float) -> Settled:
+        row, seq, attempts, crashes, channel, order_key = found
+        verdict = settlement.verdict
         if isinstance(verdict, Done):
-            return self._settle_done(row, verdict, settlement, now)
-        found = self.db.execute(
-            "SELECT seq, attempts, crashes FROM delivery WHERE id = ? AND state = 3", (row,)
-        ).fetchone()
-        if found is None:
-            return None
-        seq, attempts, crashes = found
-        reason, detail = _why(verdict)
-        self._note_attempt(row, now, settlement.elapsed, _word(settlement), reason, detail)
+            self.release(channel, order_key, now)
+            return Settled(seq, State.DONE, attempts)
+        self._note_attempt(row, now, _ms(settlement), _word(settlement), verdict.reason, verdict.detail)
         match verdict:
-            case Dead(_, _, progress):
+            case Dead(reason, detail, progress):
                 state = self.finish(row, State.DEAD, reason, detail, now, progress=_packed(progress))
             case Crashed(limit) if crashes + 1 >= limit:
-                state = self.finish(row, State.DEAD, reason, detail, now, crashes=1)
+                state = self.finish(row, State.DEAD, verdict.reason, verdict.detail, now, crashes=1)
             case Crashed():
                 state = self._defer(row, now, now, verdict, crashes=1)
             case Again(_, delay, counted):
                 attempts -= not counted
                 state = self._defer(row, now + delay, now, verdict)
         return Settled(seq, state, attempts)
-
-    def _settle_done(self, row: int, done: Done, settlement: Settlement, now: float) -> Settled | None:
-        """Write down a success: nearly every attempt is one, so it takes as few statements as can be."""
-        receipt = None if done.receipt is None else msgspec.json.encode(done.receipt)
-        found = self.db.execute(_DONE, (Reason.DELIVERED, now, receipt, row)).fetchone()
-        if found is None:
-            return None
-        seq, attempts, channel, order_key = found
-        self._note_attempt(row, now, settlement.elapsed, _word(settlement), Reason.DELIVERED, "")
-        self.release(channel, order_key, now)
-        return Settled(seq, State.DONE, attempts)
 
     def _defer(
         self, row: int, due: float, now: float, verdict: Again | Crashed, *, crashes: int = 0
@@ -180,23 +209,25 @@ class Handout(Rows):
         self.db.execute(
             "UPDATE delivery SET attempts = attempts - ?, reason = ?, error = ?, "
             "progress = coalesce(?, progress), crashes = crashes + ? WHERE id = ?",
-            (uncounted, verdict.reason, verdict.detail, progress, crashes, row),
+            (uncounted, str(verdict.reason), verdict.detail, progress, crashes, row),
         )
         return self.put_back(row, due, now)
 
-    def _note_attempt(
-        self, row: int, at: float, elapsed: float, outcome: str, reason: Reason, error: str
-    ) -> None:
+    def _note_attempt(self, row: int, at: float, ms: int, outcome: str, reason: Reason, error: str) -> None:
         """Write down one attempt; they are numbered as they came, whatever counts against the retries."""
         self.db.execute(
             "INSERT INTO attempt (delivery, n, at, ms, outcome, reason, error) VALUES (?1, 1 + coalesce("
             "(SELECT n FROM attempt WHERE delivery = ?1 ORDER BY n DESC LIMIT 1), 0), ?2, ?3, ?4, ?5, ?6)",
-            (row, at, round(elapsed * 1000), outcome, reason, error),
+            (row, at, ms, outcome, str(reason), error),
         )
 
 
-def _why(verdict: Verdict) -> tuple[Reason, str]:
-    return (Reason.DELIVERED, "") if isinstance(verdict, Done) else (verdict.reason, verdict.detail)
+def _ms(settlement: Settlement) -> int:
+    return round(settlement.elapsed * 1000)
+
+
+def _success(elapsed: float, done: Done) -> str:
+    return msgspec.json.encode((round(elapsed * 1000), done.receipt)).decode()
 
 
 def _word(settlement: Settlement) -> str:
@@ -204,8 +235,6 @@ def _word(settlement: Settlement) -> str:
     match settlement.verdict:
         case Crashed():
             return "crashed"
-        case Done():
-            return "delivered"
         case verdict if settlement.outcome is not None:
             return _said(settlement.outcome)
         case verdict:

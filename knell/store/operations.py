@@ -40,7 +40,7 @@ class Operations(Rows):
     def _end(self, rows: list[tuple[Any, ...]], state: State, reason: Reason, now: float) -> list[Ended]:
         self.db.executemany(
             "UPDATE delivery SET state = ?, reason = ?, error = '', finished = ? WHERE id = ?",
-            [(state, reason, now, row[0]) for row in rows],
+            [(state, str(reason), now, row[0]) for row in rows],
         )
         for channel, order_key in dict.fromkeys((row[3], row[4]) for row in rows):
             self.release(channel, order_key, now)
@@ -50,10 +50,17 @@ class Operations(Rows):
     def replay(self, selection: Selection, by: str, now: float, interval: float) -> dict[str, int]:
         """Try dead and done deliveries again."""
         condition, values = where(selection)
+        self.db.execute(
+            "INSERT INTO attempt (delivery, n, at, ms, outcome, reason, error) "  # noqa: S608
+            "SELECT d.id, 1 + coalesce((SELECT max(n) FROM attempt WHERE delivery = d.id), 0), d.finished, "
+            f"json_extract(d.success, '$[0]'), 'delivered', d.reason, '' {FROM} "
+            f"WHERE {condition} AND d.state = 4 AND d.success NOT NULL",
+            values,
+        )
         rows = self.db.execute(
             "UPDATE delivery SET state = CASE WHEN order_key IS NULL THEN 1 ELSE 0 END, "  # noqa: S608
             "due = ? + ? * n, attempts = 0, crashes = 0, reason = '', error = '', "
-            "receipt = NULL, finished = NULL "
+            "receipt = NULL, finished = NULL, success = NULL "
             "FROM (SELECT d.id AS picked, "
             f"row_number() OVER (PARTITION BY d.channel ORDER BY d.id) - 1 AS n {FROM} "
             f"WHERE {condition} AND d.state IN (4, 5)) "
@@ -84,7 +91,7 @@ class Operations(Rows):
             "row = max(row, (SELECT coalesce(max(id), 0) FROM delivery))"
         )
         found = self.db.execute(
-            "SELECT id FROM delivery WHERE finished IS NOT NULL AND state <> 5 AND finished < ? LIMIT ?",
+            "SELECT id FROM delivery WHERE state IN (4, 6, 7) AND finished < ? LIMIT ?",
             (done_before, limit),
         ).fetchall()
         found += self.db.execute(
@@ -92,7 +99,7 @@ class Operations(Rows):
             (dead_before, limit - len(found)),
         ).fetchall()
         self._forget(row for (row,) in found)
-        return len(found) + self._forget_events(min(done_before, keys_before), keys_before, limit)
+        return len(found) + self._forget_events(done_before, keys_before, limit)
 
     def _forget(self, rows: Iterable[int]) -> None:
         """Delete deliveries and their attempts; note which events have none left."""
@@ -111,10 +118,13 @@ class Operations(Rows):
         """Delete events without deliveries, with their keys, once none of these counts any more."""
         gone = self.db.execute(
             "DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE bare = 1 AND accepted < ? "
-            "AND NOT EXISTS (SELECT 1 FROM key WHERE key.seq = event.seq AND key.at >= ?) "
-            "ORDER BY accepted LIMIT ?) RETURNING seq",
-            (accepted_before, keys_before, limit),
+            "AND NOT EXISTS (SELECT 1 FROM key WHERE key.seq = event.seq AND sha <> x'' AND key.at >= ?) "
+            "ORDER BY accepted LIMIT ?) RETURNING seq, id",
+            (min(accepted_before, keys_before), keys_before, limit),
         ).fetchall()
-        seqs = listed(seq for (seq,) in gone)
-        self.db.execute("DELETE FROM key WHERE seq IN (SELECT value FROM json_each(?))", (seqs,))
+        self.db.executemany("DELETE FROM key WHERE seq = ? AND key = ?", gone)
+        seqs = listed(seq for seq, _ in gone)
+        self.db.execute(
+            "DELETE FROM key WHERE sha <> x'' AND seq IN (SELECT value FROM json_each(?))", (seqs,)
+        )
         return len(gone)

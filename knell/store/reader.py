@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import threading
 import weakref
+from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ import msgspec
 from knell.errors import StoreError
 from knell.events import Severity, unseal
 from knell.ids import delivery_id
-from knell.messages import ChannelStatus, DeliveryState, DeliveryStatus
+from knell.messages import ChannelStatus, DeliveryState, DeliveryStatus, Reason
 from knell.store.contract import State
 from knell.store.copying import copy
 from knell.store.examine import examine
@@ -33,7 +34,7 @@ from knell.store.words import in_words
 
 _RECORD = (
     "SELECT d.id, e.id, e.type, e.severity, e.body, e.accepted, d.channel, d.state, d.attempts, d.crashes, "
-    f"d.reason, d.error, d.due, d.finished, d.rule {FROM} "
+    f"d.reason, d.error, d.due, d.finished, d.rule, d.success {FROM} "
 )
 
 
@@ -107,12 +108,7 @@ class SqliteReader:
             delivery=_record(rows[0]),
             event=unseal(rows[0][4]).event,
             rule=rows[0][14],
-            attempts=tuple(
-                AttemptRecord(
-                    number=n, at=_moment(at), outcome=outcome, reason=reason, error=error, milliseconds=ms
-                )
-                for n, at, outcome, reason, error, ms in attempts
-            ),
+            attempts=tuple(_attempts(rows[0], attempts)),
         )
 
     def audit(self, limit: int = 100) -> list[AuditRecord]:
@@ -206,7 +202,7 @@ class SqliteReader:
 
 def _record(row: tuple[Any, ...]) -> DeliveryRecord:
     (id_, event_id, event_type, severity, body, accepted, channel, number, *rest) = row
-    attempts, crashes, reason, error, due, finished, _ = rest
+    attempts, crashes, reason, error, due, finished, *_ = rest
     state = State(number)
     return DeliveryRecord(
         id=delivery_id(event_id, channel),
@@ -225,6 +221,19 @@ def _record(row: tuple[Any, ...]) -> DeliveryRecord:
         finished=None if finished is None else _moment(finished),
         next_attempt=_moment(due) if state is State.DEFERRED else None,
     )
+
+
+def _attempts(delivery: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> Iterator[AttemptRecord]:
+    """Return the attempts at a delivery; the one that delivered it is told by its own row."""
+    finished, _, success = delivery[-3:]
+    if success is not None:
+        milliseconds, _ = msgspec.json.decode(success)
+        number = rows[-1][0] + 1 if rows else 1
+        rows = [*rows, (number, finished, "delivered", Reason.DELIVERED, "", milliseconds)]
+    for n, at, outcome, reason, error, milliseconds in rows:
+        yield AttemptRecord(
+            number=n, at=_moment(at), outcome=outcome, reason=reason, error=error, milliseconds=milliseconds
+        )
 
 
 _readers: weakref.WeakSet[SqliteReader] = weakref.WeakSet()

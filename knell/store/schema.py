@@ -8,7 +8,7 @@ import sqlite3
 
 from knell.errors import StoreError
 
-VERSION = 3
+VERSION = 4
 """`PRAGMA user_version` of a file this code writes."""
 
 _V1 = """
@@ -117,7 +117,19 @@ CREATE TABLE note (
 CREATE INDEX note_until ON note (until);
 """
 
-_STEPS = {0: _V1, 1: _V2, 2: _V3}
+_V4 = """
+-- an event's own id has no digest and goes with it; only other keys have to be found by its number
+DROP INDEX key_seq;
+CREATE INDEX key_other ON key (seq) WHERE sha <> x'';
+-- JSON [milliseconds, receipt] of the attempt that delivered it, which has no row of its own then
+ALTER TABLE delivery ADD COLUMN success TEXT;
+-- retention: one index for all ends
+DROP INDEX delivery_dead_since;
+DROP INDEX delivery_ended;
+CREATE INDEX delivery_ended ON delivery (state, finished) WHERE finished IS NOT NULL;
+"""
+
+_STEPS = {0: _V1, 1: _V2, 2: _V3, 3: _V4}
 
 
 def migrate(connection: sqlite3.Connection) -> None:

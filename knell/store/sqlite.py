@@ -40,8 +40,8 @@ class SqliteStore(Intake, Handout, Operations, Notes):
     def results(self, seq: int) -> dict[str, DeliveryResult | None]:
         """Return how an event's deliveries ended, by channel."""
         rows = self.db.execute(
-            "SELECT d.channel, d.state, d.reason, d.error, d.attempts, d.receipt, d.finished, e.accepted, "
-            "e.id FROM delivery d JOIN event e ON e.seq = d.seq WHERE d.seq = ? ORDER BY d.id",
+            "SELECT d.channel, d.state, d.reason, d.error, d.attempts, d.receipt, d.success, d.finished, "
+            "e.accepted, e.id FROM delivery d JOIN event e ON e.seq = d.seq WHERE d.seq = ? ORDER BY d.id",
             (seq,),
         )
         return {row[0]: _result(row) if row[1] >= State.DONE else None for row in rows}
@@ -63,7 +63,11 @@ class SqliteStore(Intake, Handout, Operations, Notes):
 
 
 def _result(row: tuple[Any, ...]) -> DeliveryResult:
-    channel, state, reason, error, attempts, receipt, finished, accepted, event_id = row
+    channel, state, reason, error, attempts, receipt, success, finished, accepted, event_id = row
+    if success is not None:
+        _, value = msgspec.json.decode(success)
+    else:  # written by an older version
+        value = msgspec.json.decode(receipt) if receipt else None
     done = state == State.DONE
     return DeliveryResult(
         notification_id=event_id,
@@ -74,5 +78,5 @@ def _result(row: tuple[Any, ...]) -> DeliveryResult:
         retry_count=max(0, attempts - 1),
         delivery_time_ms=round(max(0.0, finished - accepted) * 1000),
         reason=Reason(reason),
-        receipt=msgspec.json.decode(receipt) if receipt else None,
+        receipt=value,
     )

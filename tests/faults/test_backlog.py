@@ -39,7 +39,7 @@ def fill(path: Path, count: int) -> None:
             event = NotificationEvent(
                 event_type="task_failed", source="faults", title="compile", event_id=f"down.{number}"
             )
-            store.append(Submission(seal(event), (Route("down"),), (event.event_id,)), NOW)
+            store.append([Submission(seal(event), (Route("down"),), (event.event_id,))], NOW)
         store.commit()
     store.close()
 

@@ -42,7 +42,7 @@ def left(tmp_path: Path, submission: Callable[..., Any]) -> Callable[..., Files]
         log, ends = store.path.with_name("knell.db-wal"), list[int]()
         for number in range(TRANSACTIONS):
             store.begin()
-            store.append(submission(f"e{number}", description="x" * (number * 50)), 0.0)
+            store.append([submission(f"e{number}", description="x" * (number * 50))], 0.0)
             store.commit()
             ends.append(log.stat().st_size)
         if in_order:

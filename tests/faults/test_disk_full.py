@@ -172,7 +172,7 @@ def test_a_store_at_its_limit_refuses_and_goes_on(tmp_path: Path, submission: Ca
 
     def accept(event_id: str) -> None:
         store.begin()
-        store.append(submission(event_id), 0.0)
+        store.append([submission(event_id)], 0.0)
         store.commit()
         kept.append(event_id)
 

@@ -48,13 +48,12 @@ class Work:
     def do(self, number: int) -> None:
         """Do transaction `number`."""
         self._store.begin()
-        for attempt in self._begun:
-            assert self._store.settle(Settlement(attempt.deliveries[0], Done({"n": number})), NOW)
+        ended = [Settlement(attempt.deliveries[0], Done({"n": number})) for attempt in self._begun]
+        assert None not in self._store.settle(ended, NOW)
         ready = self._store.fetch("slack", 32, 1, frozenset(), NOW)
         self._begun = [Attempt((delivery,)) for delivery in ready]
-        assert all(map(self._store.start, self._begun))
-        for at in range(EVENTS):
-            self._store.append(submission(number, at), NOW)
+        assert all(self._store.start(self._begun))
+        self._store.append([submission(number, at) for at in range(EVENTS)], NOW)
         self._store.commit()
 
 

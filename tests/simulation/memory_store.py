@@ -1,6 +1,6 @@
 """The storage contract in plain Python, on a disk in memory. See `knell.store.contract` for the promises."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -91,8 +91,11 @@ class MemoryStore(Operations):
 
     # Accepting
 
-    def append(self, submission: Submission, now: float) -> Accepted | Conflict:
-        """Take in an event and all its deliveries."""
+    def append(self, submissions: Sequence[Submission], now: float) -> list[Accepted | Conflict]:
+        """Take in events and all their deliveries."""
+        return [self._append(submission, now) for submission in submissions]
+
+    def _append(self, submission: Submission, now: float) -> Accepted | Conflict:
         disk = self.opened("append")
         content = msgspec.structs.replace(submission.sealed.event, timestamp=_NO_TIME)
         for key in submission.keys:
@@ -177,8 +180,11 @@ class MemoryStore(Operations):
 
     # Attempts
 
-    def start(self, attempt: Attempt) -> bool:
-        """Note that an attempt begins."""
+    def start(self, attempts: Sequence[Attempt]) -> list[bool]:
+        """Note that attempts begin."""
+        return [self._start(attempt) for attempt in attempts]
+
+    def _start(self, attempt: Attempt) -> bool:
         disk = self.opened("start")
         rows = [disk.tables.rows.get(number) for number in attempt.rows]
         if not all(row is not None and self._may_go(row, attempt.rows) for row in rows):
@@ -200,7 +206,11 @@ class MemoryStore(Operations):
             for other in others
         )
 
-    def settle(self, settlement: Settlement, now: float) -> Settled | None:
+    def settle(self, settlements: Sequence[Settlement], now: float) -> list[Settled | None]:
+        """Write down how attempts ended."""
+        return [self.settle_one(settlement, now) for settlement in settlements]
+
+    def settle_one(self, settlement: Settlement, now: float) -> Settled | None:
         """Write down how an attempt ended."""
         disk, verdict = self.opened("settle"), settlement.verdict
         row = disk.tables.rows.get(settlement.delivery.row)

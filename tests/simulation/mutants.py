@@ -100,12 +100,12 @@ class ChecksNoOrder(MemoryStore):
 class BelievesEverySettlement(MemoryStore):
     """Settles a delivery again that is settled already."""
 
-    def settle(self, settlement: Settlement, now: float) -> Settled | None:
+    def settle_one(self, settlement: Settlement, now: float) -> Settled | None:
         """Write down how an attempt ended."""
         row = self.disk.tables.rows[settlement.delivery.row]
         if row.state is not State.SENDING:
             self.disk.change(row, state=State.SENDING)
-        return super().settle(settlement, now)
+        return super().settle_one(settlement, now)
 
 
 FEARED = {

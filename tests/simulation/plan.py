@@ -90,7 +90,7 @@ class Plan:
 def draw(dice: Random) -> Plan:
     """Draw a plan."""
     scale, hang, config = _surroundings(dice.randrange(CONFIGURATIONS))
-    end = scale * dice.uniform(60, 600)
+    end = scale * dice.uniform(30, 200)
     faults = _faults(dice, config, end, hang=100.0 * scale if hang else 0.0)
     return Plan(config, _events(dice, end), faults)
 
@@ -103,7 +103,7 @@ def _surroundings(number: int) -> tuple[float, bool, NotificationConfig]:
     """
     dice = Random(number)  # noqa: S311 - not for secrets
     scale, hang = dice.choice(SCALES), dice.random() < OFTEN
-    names = ["a", "b", "c", "d"][: dice.randint(2, 4)]
+    names = ["a", "b", "c", "d"][: dice.choice([2, 2, 2, 3, 4])]
     config = NotificationConfig(
         channels={name: _section(dice, name, names, scale) for name in names},
         supervision=_supervision(dice, names, 30.0 * scale if hang else NEVER),
@@ -158,7 +158,7 @@ def _supervision(dice: Random, names: list[str], hang_after: float) -> Any:
 def _events(dice: Random, end: float) -> list[Told]:
     events: list[Told] = []
     poisoned = dice.random() < 0.15
-    times = sorted(dice.uniform(0, end * 0.7) for _ in range(dice.randint(2, 5)))
+    times = sorted(dice.uniform(0, end * 0.7) for _ in range(dice.randint(1, 3)))
     for burst, at in enumerate(times):
         for number in range(dice.choice([1, 1, 2, 3])):
             id_ = f"e{burst}.{number}"
@@ -188,10 +188,10 @@ def _event(dice: Random, id_: str, title: str = "t") -> NotificationEvent:
 def _faults(dice: Random, config: NotificationConfig, end: float, hang: float) -> Faults:
     faults = Faults(end, hang, lag=dice.choice([0.0, 0.01, 0.5]))
     for name, most in (
-        ("crash_after_ack", 0.1),
-        ("crash_in_commit", 0.02),
-        ("actor", 0.03),
-        ("commit_fails", 0.15),
+        ("crash_after_ack", 0.3),
+        ("crash_in_commit", 0.03),
+        ("actor", 0.05),
+        ("commit_fails", 0.25),
         ("store_fails", 0.03),
         ("slow", 0.2),
     ):
@@ -200,7 +200,7 @@ def _faults(dice: Random, config: NotificationConfig, end: float, hang: float) -
     if hang:
         faults.hang = 0.005 * dice.random()
     if dice.random() < 0.5:
-        faults.crashes = [dice.uniform(0, end) for _ in range(dice.randint(1, 3))]
+        faults.crashes = [dice.uniform(0, end) for _ in range(dice.randint(1, 2))]
     if dice.random() < 0.3:
         faults.stops = [dice.uniform(0, end) for _ in range(dice.randint(1, 2))]
     for what in NETWORK:

@@ -194,11 +194,11 @@ class World:
     def _heal(self) -> None:
         """From now on everything works, and an operator looks after what is disabled, now and then."""
         self.trace.note("healed")
-        for visit in range(int(HORIZON / ROUND)):
-            self.clockwork.at(self.clockwork.now + visit * ROUND, self._look_after_channels)
+        self._look_after_channels()
         self._look()
 
     def _look_after_channels(self) -> None:
+        self.clockwork.at(self.clockwork.now + ROUND, self._look_after_channels)
         process = self._taker()
         for cell in process.channels if process else ():
             state: ChannelState | None = cell.keep.get("state")
@@ -273,9 +273,10 @@ class World:
         for envelope in hand:
             if type(envelope.message) is Withdrawn:
                 self.audit.withdraw(envelope.message.attempt.rows)
-        messages = [envelope.message for envelope in hand]
-        words = messages if self.trace.verbose else [type(message).__name__ for message in messages]
-        self.trace.note("turn", cell.path, *words)
+        if self.trace.verbose:
+            self.trace.note("turn", cell.path, *(envelope.message for envelope in hand))
+        else:
+            self.trace.note("turn", cell.path, *[type(envelope.message).__name__ for envelope in hand])
 
     def _telling(self, message: Any) -> None:
         if self._process is None:

@@ -23,7 +23,7 @@ def moment(seconds: float) -> datetime:
 def accept(store: Store, *submissions: Submission, now: float = NOW) -> list[Accepted | Conflict]:
     """Accept events."""
     store.begin()
-    answers = [store.append(submission, now) for submission in submissions]
+    answers = store.append(submissions, now)
     store.commit()
     return answers
 
@@ -51,7 +51,7 @@ def ids(deliveries: Iterable[Delivery]) -> list[str]:
 def start(store: Store, *deliveries: Delivery) -> bool:
     """Begin an attempt."""
     store.begin()
-    begun = store.start(Attempt(deliveries))
+    (begun,) = store.start([Attempt(deliveries)])
     store.commit()
     return begun
 
@@ -61,7 +61,7 @@ def settle(
 ) -> Settled | None:
     """End an attempt that took a quarter of a second."""
     store.begin()
-    settled = store.settle(Settlement(delivery, verdict, outcome, 0.25), now)
+    (settled,) = store.settle([Settlement(delivery, verdict, outcome, 0.25)], now)
     store.commit()
     return settled
 

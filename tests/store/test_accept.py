@@ -152,7 +152,7 @@ def test_likeness_survives_the_process(place: Any, store: Store, submit: Submit)
 def test_a_rollback_leaves_nothing(store: Store, submit: Submit) -> None:
     """Neither the event nor its key; the next one is accepted as if nothing had been."""
     store.begin()
-    store.append(submit("e1", "slack"), NOW)
+    store.append([submit("e1", "slack")], NOW)
     store.rollback()
     assert fetch(store) == ()
     assert accept(store, submit("e1", "slack", title="other")) != [Conflict("e1")]
@@ -164,8 +164,8 @@ def test_what_is_not_committed_does_not_survive(place: Any, store: Store, submit
     accept(store, submit("e1", "slack"))
     (delivery,) = fetch(store)
     store.begin()
-    store.append(submit("e2", "slack"), NOW)
-    store.start(Attempt((delivery,)))
+    store.append([submit("e2", "slack")], NOW)
+    store.start([Attempt((delivery,))])
     store = take_over(place, store)
     assert recover(store) == 0
     assert ids(fetch(store)) == ["e1"]
@@ -190,4 +190,4 @@ def test_a_store_that_is_not_open_says_so(place: Any, submit: Submit) -> None:
     store.close()
     store.close()
     with pytest.raises(StoreError, match="not open"):
-        store.append(submit("e1"), NOW)
+        store.append([submit("e1")], NOW)

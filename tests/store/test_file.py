@@ -61,7 +61,7 @@ def _mode(path: Path) -> int:
 def test_only_its_owner_can_read_it(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> None:
     """The file, its log, its index, its lock and its ballast: events are nobody else's business."""
     store.begin()
-    store.append(submit("e1", "slack"), NOW)
+    store.append([submit("e1", "slack")], NOW)
     store.commit()
     files = {file.name: _mode(file) for file in path.parent.iterdir()}
     names = ["knell.db", "knell.db-shm", "knell.db-wal", "knell.db.lock", "knell.db.ballast"]
@@ -137,11 +137,11 @@ def test_an_error_of_the_disk_is_a_store_error(store: SqliteStore, submit: Calla
     store.db.execute(f"PRAGMA max_page_count = {store.one('PRAGMA page_count')}")
     store.begin()
     with pytest.raises(StoreError, match="full"):
-        store.append(submit("e1", "slack", description="x" * 100_000), NOW)
+        store.append([submit("e1", "slack", description="x" * 100_000)], NOW)
     assert not store.db.in_transaction
     store.db.execute("PRAGMA max_page_count = 100000")
     store.begin()
-    store.append(submit("e1", "slack"), NOW)
+    store.append([submit("e1", "slack")], NOW)
     store.commit()
     assert store.counts() == {"slack": (1, 0)}
 
@@ -153,7 +153,7 @@ def _fill(store: SqliteStore, submit: Callable[..., Any]) -> None:
     """Accept a large event where there is room for none."""
     store.db.execute(f"PRAGMA max_page_count = {store.one('PRAGMA page_count')}")
     store.begin()
-    store.append(submit("large", "slack", description="x" * 100_000), NOW)
+    store.append([submit("large", "slack", description="x" * 100_000)], NOW)
 
 
 def test_a_full_disk_is_told_apart(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> None:
@@ -202,7 +202,7 @@ def _log_bytes(path: Path) -> int:
 def test_a_checkpoint_empties_the_log(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> None:
     """In an idle moment it is given back to the disk."""
     store.begin()
-    store.append(submit("e1", "slack", description="x" * 100_000), NOW)
+    store.append([submit("e1", "slack", description="x" * 100_000)], NOW)
     store.commit()
     assert _log_bytes(path) > 100_000
     store.checkpoint()
@@ -217,7 +217,7 @@ def test_a_reader_in_the_way_does_not_hold_up_the_writer(
     other.execute("BEGIN")
     other.execute("SELECT * FROM event").fetchall()
     store.begin()
-    store.append(submit("e1", "slack"), NOW)
+    store.append([submit("e1", "slack")], NOW)
     store.commit()
     store.checkpoint()
     assert _log_bytes(path) > 0
@@ -231,7 +231,7 @@ def test_a_log_does_not_grow_without_end(store: SqliteStore, path: Path, submit:
     """Past 8 MiB a commit moves it into the file too, and the next one begins at its start."""
     for n in range(40):
         store.begin()
-        store.append(submit(f"e{n}", "slack", description="x" * 500_000), NOW)
+        store.append([submit(f"e{n}", "slack", description="x" * 500_000)], NOW)
         store.commit()
     assert _log_bytes(path) < 10 * 1024 * 1024
     assert path.stat().st_size > 10 * 1024 * 1024
@@ -242,7 +242,7 @@ def test_a_reader_reads_when_nobody_owns_the_file(
 ) -> None:
     """The log was removed with the last owner; the reader cannot write, whatever it is told."""
     store.begin()
-    store.append(submit("e1", "slack"), NOW)
+    store.append([submit("e1", "slack")], NOW)
     store.commit()
     store.close()
     reader = SqliteReader(str(path))
@@ -269,7 +269,7 @@ def damaged(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> Path:
     """A file whose middle is lost."""
     store.begin()
     for n in range(50):
-        store.append(submit(f"e{n}", "slack", description="x" * 2000), NOW)
+        store.append([submit(f"e{n}", "slack", description="x" * 2000)], NOW)
     store.commit()
     store.close()
     _damage(path)
@@ -288,7 +288,7 @@ def test_damage_is_found_after_an_unclean_end(damaged: Path) -> None:
 def test_a_damaged_event_is_named(store: SqliteStore, path: Path, submit: Callable[..., Any]) -> None:
     """A stored event is not checked again, but what is no event any more does not pass for one."""
     store.begin()
-    store.append(submit("e1", "slack"), NOW)
+    store.append([submit("e1", "slack")], NOW)
     store.commit()
     store.close()
     for body in (b"{", b"\xff", b'{"title": "t"}'):
@@ -344,8 +344,8 @@ def test_the_check_finds_broken_promises(
     """Each of them, in words."""
     store.begin()
     for n in range(3):
-        store.append(submit(f"e{n}", "slack", order_key="a"), NOW)
-    store.append(submit("e3", "slack"), NOW)
+        store.append([submit(f"e{n}", "slack", order_key="a")], NOW)
+    store.append([submit("e3", "slack")], NOW)
     store.commit()
     reader = SqliteReader(str(path))
     assert reader.check() == []
@@ -449,7 +449,7 @@ def test_a_forked_child_does_not_keep_the_lock(store: SqliteStore, path: Path, *
 def test_a_fork_does_not_disturb_the_parent(store: SqliteStore, submit: Callable[..., Any]) -> None:
     """The child's copy of the connection writes nothing at its end, and cannot be used."""
     store.begin()
-    store.append(submit("e1", "slack"), NOW)
+    store.append([submit("e1", "slack")], NOW)
     pid = os.fork()
     if pid == 0:
         try:

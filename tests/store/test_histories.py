@@ -179,18 +179,17 @@ class Histories(RuleBasedStateMachine):
     )
     def append(self, key: str, count: int, channels: list[str], similar: str) -> None:
         """Events are accepted; of those that are similar, one stands for all."""
-        for _ in range(count):
-            event = NotificationEvent(event_type="x", source="s", title="t")
-            submission = Submission(
-                seal(event),
-                tuple(Route(channel) for channel in channels),
-                (event.event_id,),
-                key,
-                similar=similar,
-                window=WINDOW,
-            )
+        events = [NotificationEvent(event_type="x", source="s", title="t") for _ in range(count)]
+        routes = tuple(Route(channel) for channel in channels)
+        answers = self.store.append(
+            [
+                Submission(seal(event), routes, (event.event_id,), key, similar=similar, window=WINDOW)
+                for event in events
+            ],
+            self.now,
+        )
+        for event, answer in zip(events, answers, strict=True):
             stands = self.model.stands_for(similar, self.now)
-            answer = self.store.append(submission, self.now)
             assert isinstance(answer, Accepted)
             assert answer.duplicate is (stands is not None)
             if stands is not None:
@@ -251,7 +250,7 @@ class Histories(RuleBasedStateMachine):
             for row in rows
         )
         for _ in range(times):
-            assert self.store.start(attempt) is (expected or begun_before)
+            assert self.store.start([attempt]) == [expected or begun_before]
         if expected:
             self.sending.append(rows)
             for row in rows:
@@ -268,8 +267,8 @@ class Histories(RuleBasedStateMachine):
         for number in self.sending.pop(which % len(self.sending)):
             row = self.model.rows[number]
             settlement = Settlement(self.seen[number], verdict)
-            settled = self.store.settle(settlement, self.now)
-            assert self.store.settle(settlement, self.now) is None
+            settled, again = self.store.settle([settlement, settlement], self.now)
+            assert again is None
             match verdict:
                 case Done():
                     self.model.finish(number, "done", self.now)

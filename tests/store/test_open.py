@@ -44,5 +44,7 @@ def test_the_outcome_itself_need_not_be_stored(store: Store, submit: Submit) -> 
     (delivery,) = fetch(store)
     start(store, delivery)
     store.begin()
-    assert store.settle(Settlement(delivery, Done(), Delivered("x"), 0.1), NOW) == Settled(1, State.DONE, 1)
+    assert store.settle([Settlement(delivery, Done(), Delivered("x"), 0.1)], NOW) == [
+        Settled(1, State.DONE, 1)
+    ]
     store.commit()

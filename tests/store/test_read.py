@@ -79,7 +79,7 @@ def test_a_reader_sees_what_is_committed(place: Any, store: Store, submit: Submi
     reader: Reader = place.reader()
     assert reader.status("e1") is None
     store.begin()
-    store.append(submit("e1", "slack"), NOW)
+    store.append([submit("e1", "slack")], NOW)
     assert reader.status("e1") is None
     store.commit()
     assert reader.status("e1") is not None
@@ -298,7 +298,7 @@ def test_a_backup_is_a_store_of_its_own(
     accept(store, submit("e1", "slack", order_key="a"), submit("e2", "slack", order_key="a"))
     copy = make_place()
     store.begin()
-    store.append(submit("e3", "slack"), NOW)
+    store.append([submit("e3", "slack")], NOW)
     place.reader().backup(copy.path)
     store.commit()
     successor: Store = copy.store()

@@ -12,10 +12,11 @@ import pytest
 from knell.deliveries import Again, Done
 from knell.events import NotificationEvent, seal
 from knell.messages import Reason
-from knell.store.contract import Accepted, State
+from knell.store.contract import Accepted, Conflict, State
+from knell.store.intake import _digest  # pyright: ignore[reportPrivateUsage]
 from knell.store.reader import SqliteReader
 from knell.store.records import Selection
-from knell.store.schema import _V1, VERSION  # pyright: ignore[reportPrivateUsage]
+from knell.store.schema import _V1, _V2, _V3, VERSION  # pyright: ignore[reportPrivateUsage]
 from knell.store.sqlite import SqliteStore
 from tests.store.steps import (
     NOW,
@@ -111,6 +112,29 @@ def test_what_version_1_knew_is_forgotten_in_time(old: Path, submit: Submit) -> 
     assert accept(store, submit("new", "slack")) == [Accepted(6)]
     assert reader.check() == []
     reader.close()
+    store.close()
+
+
+def test_an_id_of_version_3_is_known_again(tmp_path: Path, submit: Submit) -> None:
+    """By the digest that it had then; and it goes with its event."""
+    path = tmp_path / "knell.db"
+    told = submit("old", "slack")
+    with closing(sqlite3.connect(path)) as connection:
+        connection.executescript(_V1 + _V2 + _V3 + "PRAGMA user_version = 3;")
+        event = (1, "old", "job_failed", "info", NOW, told.sealed.body, b"{}", "", 1)
+        connection.execute("INSERT INTO event VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)", event)
+        key = ("old", 1, _digest(told.sealed.event), NOW)
+        connection.execute("INSERT INTO key VALUES (?, ?, ?, ?)", key)
+        connection.commit()
+    store = SqliteStore(str(path))
+    store.open()
+    assert accept(store, told, submit("old", "slack", title="other")) == [
+        Accepted(1, duplicate=True),
+        Conflict("old"),
+    ]
+    while prune(store, done_before=NOW + 1, keys_before=NOW + 1):
+        continue
+    assert store.one("SELECT count(*) FROM event") == store.one("SELECT count(*) FROM key") == 0
     store.close()
 
 

@@ -264,10 +264,10 @@ def many(tmp_path: Path) -> None:
     for n in range(MANY + 1):
         channel = "webhook" if n < MANY else "email"
         told = event(f"title {n}", event_id=f"e{n}", event_type="pr_created" if n % 2 else "job_failed")
-        store.append(Submission(seal(told), (Route(channel),), (f"e{n}",), f"job-{n % 100}"), 1.0)
+        store.append([Submission(seal(told), (Route(channel),), (f"e{n}",), f"job-{n % 100}")], 1.0)
         (delivery,) = store.fetch(channel, 1, 1, frozenset(), 1.0)
-        assert store.start(Attempt((delivery,)))
-        store.settle(Settlement(delivery, Dead(Reason.SERVER_ERROR, "503")), 2.0)
+        assert store.start([Attempt((delivery,))]) == [True]
+        store.settle([Settlement(delivery, Dead(Reason.SERVER_ERROR, "503"))], 2.0)
     store.commit()
     store.close()
 

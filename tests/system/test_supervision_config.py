@@ -22,7 +22,7 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
     """How often the title "router" still crashes the router, and "outbox" the outbox."""
     left = {"router": 0, "outbox": 0}
     route = Router._route  # pyright: ignore[reportPrivateUsage]
-    append = Outbox._append  # pyright: ignore[reportPrivateUsage]
+    append = Outbox._appended  # pyright: ignore[reportPrivateUsage]
 
     def explode(title: str, where: str) -> None:
         if title == where and left[where] > 0:
@@ -33,12 +33,12 @@ def poison(monkeypatch: pytest.MonkeyPatch) -> dict[str, int]:
         explode(sealed.event.title, "router")
         return route(router, sealed, key)
 
-    def poisoned_append(outbox: Outbox, submission: Any, receipt: Any) -> None:
+    def poisoned_append(outbox: Outbox, submission: Any, *args: Any) -> None:
         explode(submission.sealed.event.title, "outbox")
-        append(outbox, submission, receipt)
+        append(outbox, submission, *args)
 
     monkeypatch.setattr(Router, "_route", poisoned_route)
-    monkeypatch.setattr(Outbox, "_append", poisoned_append)
+    monkeypatch.setattr(Outbox, "_appended", poisoned_append)
     return left
 
 

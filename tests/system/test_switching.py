@@ -1,6 +1,7 @@
 """Channels that are switched off and on while they work."""
 
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +22,10 @@ def test_what_was_begun_for_a_channel_that_has_stopped_is_sent_when_it_is_back(
     begun, stopped = threading.Event(), threading.Event()
     start = SqliteStore.start
 
-    def slow(store: SqliteStore, attempt: Attempt) -> Any:
+    def slow(store: SqliteStore, attempts: Sequence[Attempt]) -> Any:
         begun.set()
         assert stopped.wait(PATIENCE)
-        return start(store, attempt)
+        return start(store, attempts)
 
     monkeypatch.setattr(SqliteStore, "start", slow)
     with Lab() as lab:
