@@ -26,6 +26,7 @@ from aiohttp import (
     ClientSession,
     ClientTimeout,
     DummyCookieJar,
+    Payload,
     TCPConnector,
 )
 from aiohttp.abc import AbstractStreamWriter
@@ -184,6 +185,11 @@ class Body(BytesPayload):
     """
 
     written = False
+
+    def __init__(self, value: bytes) -> None:
+        # Not through BytesPayload, which warns of more than 1 MiB: where warnings are errors, that is a crash.
+        Payload.__init__(self, value, content_type="application/octet-stream")
+        self._size = len(value)
 
     async def write_with_length(self, writer: AbstractStreamWriter, content_length: int | None) -> None:
         """Write the body, and with it the head of the request."""
