@@ -7,6 +7,7 @@ pause and the attempts under way are in `keep`, and the outcomes of those reach 
 """
 
 from dataclasses import dataclass
+from functools import partial
 from traceback import format_exception
 from typing import Any
 
@@ -26,6 +27,7 @@ from .behaviour import Behaviour, HandledError, IoDone, Signal, Timer
 from .context import Context
 from .line import Line
 from .mail import Begin, Begun, Diverted, Settled, Want
+from .memory import StoredMemory
 from .policy.breaker import Phase
 from .policy.channel import (
     Attempted,
@@ -96,7 +98,8 @@ class ChannelActor(Behaviour):
         self._in_flight: dict[tuple[int, ...], Attempt] = ctx.keep.setdefault("in_flight", {})
         state: ChannelState = ctx.keep.setdefault("state", ChannelState.fresh(policy))
         self._core = ChannelCore(policy, state, ctx.clock.dice, self._in_flight)
-        self._line = Line(make(section), equipment.http, section.timeout_seconds)
+        memory = StoredMemory(section.name, partial(ctx.lookup, "outbox"))
+        self._line = Line(make(section), equipment.http, section.timeout_seconds, memory)
 
     # Life
 
@@ -204,7 +207,7 @@ class ChannelActor(Behaviour):
         )
 
     def _retire(self) -> None:
-        self.ctx.cell.host.io.submit(self._line.retire, (), _log_close)
+        self.ctx.cell.host.io.submit(self._line.retire, (), _log_close, last=True)
 
     # What the core decides
 

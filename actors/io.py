@@ -22,9 +22,10 @@ class IoLoop:
 
     def __init__(self, name: str = "knell-io") -> None:
         self._loop = _new_loop()
-        self._waiting: deque[tuple[IoFunction, tuple[Any, ...], Finished]] = deque()
+        self._waiting: deque[tuple[IoFunction, tuple[Any, ...], Finished, bool]] = deque()
         self._armed = threading.Lock()
         self._tasks: set[asyncio.Task[Any]] = set()
+        self._last: set[asyncio.Task[Any]] = set()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
         self._thread.start()
 
@@ -43,12 +44,16 @@ class IoLoop:
         """Whether it still takes work."""
         return not self._loop.is_closed()
 
-    def submit(self, function: IoFunction, args: tuple[Any, ...], finished: Finished) -> None:
+    def submit(
+        self, function: IoFunction, args: tuple[Any, ...], finished: Finished, *, last: bool = False
+    ) -> None:
         """Start `function(*args)` on the loop; any thread. `finished` is called exactly once.
+
+        `last`: it cleans up behind others, so that `finish` waits for it instead of cancelling it.
 
         Waking the loop costs more than the rest of it, so a burst wakes it once.
         """
-        self._waiting.append((function, args, finished))
+        self._waiting.append((function, args, finished, last))
         if self._armed.acquire(blocking=False):
             try:
                 self._loop.call_soon_threadsafe(self._start_waiting)
@@ -69,6 +74,14 @@ class IoLoop:
             future.cancel()
             raise
 
+    def finish(self, timeout: float) -> None:
+        """Cancel what still runs, and wait up to `timeout` seconds until what cleans up has ended.
+
+        Raises:
+            TimeoutError: it has not.
+        """
+        self.run(self._wind_down, timeout=timeout)
+
     def close(self, timeout: float = 5.0) -> None:
         """Cancel what still runs and end the thread."""
         if self._loop.is_closed():
@@ -79,19 +92,26 @@ class IoLoop:
     def _start_waiting(self) -> None:
         self._armed.release()  # before looking: what comes after this wakes the loop anew
         while self._waiting:
-            function, args, finished = self._waiting.popleft()
+            function, args, finished, last = self._waiting.popleft()
             started = time.perf_counter()
             try:
                 task = self._loop.create_task(_contained(function, args))
             except BaseException as error:  # noqa: BLE001 - a crash of the actor that asked, not of the loop
                 finished(None, error, 0.0)
                 continue
-            self._tasks.add(task)
-            task.add_done_callback(_Report(self._tasks, finished, started))
+            running = self._last if last else self._tasks
+            running.add(task)
+            task.add_done_callback(_Report(running, finished, started))
+
+    async def _wind_down(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        while self._last:
+            await asyncio.wait(self._last)
 
     def _refuse_waiting(self) -> None:
         while self._waiting:
-            _, _, finished = self._waiting.popleft()
+            _, _, finished, _ = self._waiting.popleft()
             finished(None, asyncio.CancelledError("the I/O loop is closed"), 0.0)
 
     def _run(self) -> None:

@@ -8,6 +8,7 @@ from knell.messages import Delivered, FormattedMessage, Outcome, Reason, Rejecte
 
 from ..channels.base import Channel
 from ..channels.http import Http
+from ..channels.memory import Memory
 
 GRACE = 5.0
 """Seconds beyond a channel's own deadline after which a send is given up from outside."""
@@ -16,8 +17,9 @@ GRACE = 5.0
 class Line:
     """One incarnation's channel object. Everything runs on the I/O loop."""
 
-    def __init__(self, channel: Channel, http: Http, timeout: float) -> None:
+    def __init__(self, channel: Channel, http: Http, timeout: float, memory: Memory) -> None:
         self.channel = channel
+        channel.memory = memory
         self._http = http
         self._timeout = timeout + GRACE
         self._opening: asyncio.Task[None] | None = None

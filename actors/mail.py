@@ -1,11 +1,13 @@
 """What router, outbox and channels tell each other; frozen values."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 import pykka
 
 from knell.deliveries import Attempt, Route, Settlement
+from knell.errors import StoreError
 from knell.events import NotificationEvent, Sealed
 from knell.store.contract import Submission
 from knell.store.records import Selection
@@ -79,6 +81,25 @@ class Settled:
     """To the outbox: this is how an attempt ended."""
 
     settlements: tuple[Settlement, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Remember:
+    """To the outbox: a channel notes something for so many seconds; without a value it forgets it."""
+
+    channel: str
+    key: str
+    value: bytes | None
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """To the outbox: a channel wants to know what it noted; `reply` is called on the outbox's thread."""
+
+    channel: str
+    key: str
+    reply: Callable[[bytes | StoreError | None], None]
 
 
 @dataclass(frozen=True, slots=True)

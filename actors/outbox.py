@@ -36,7 +36,9 @@ from .mail import (
     Confirmed,
     Diverted,
     Fallback,
+    Recall,
     Ref,
+    Remember,
     Replay,
     Settled,
     Want,
@@ -55,6 +57,10 @@ TRY_AGAIN = 1.0
 
 SLICE = 200
 """Deliveries of a diverted channel that are handed to the router in one transaction."""
+
+
+Lasting = Begin | Settled | AddRoutes | Diverted | Remember
+"""What nobody says again: it is kept until it can be written."""
 
 
 class Outbox(Behaviour):
@@ -86,7 +92,7 @@ class Outbox(Behaviour):
         self._receipts: WeakValueDictionary[int, Receipt]
         self._receipts = ctx.keep.setdefault("receipts", WeakValueDictionary())
         self._wants: dict[str, Want] = ctx.keep.setdefault("wants", {})
-        self._unwritten: list[Begin | Settled | AddRoutes | Diverted] = ctx.keep.setdefault("unwritten", [])
+        self._unwritten: list[Lasting] = ctx.keep.setdefault("unwritten", [])
         self._diverted: set[str] = ctx.keep.setdefault("diverted", set())
         self._upkeep = Upkeep(self._store, keeping, self._now())
         self._busy = self._untidy = True
@@ -223,7 +229,9 @@ class Outbox(Behaviour):
                 for submission, receipt in submissions:
                     self._refuse(submission, receipt, "disk_full" if self._room.full else "store", "failed")
                 signal(reply_to, Confirmed(len(submissions)))
-            case Begin() | Settled() | AddRoutes() | Diverted():
+            case Recall():
+                self._recall_anyway(message)
+            case _ if isinstance(message, Lasting):
                 # As soon as that works. A `Begin` too: it may repeat one that was committed, so that only
                 # the store can say whether it is withdrawn.
                 self._unwritten.append(message)
@@ -234,34 +242,51 @@ class Outbox(Behaviour):
 
     def _handle(self, message: Any) -> None:
         match message:
-            case Append(submissions, reply_to):
-                for submission, receipt in submissions:
-                    self._append(submission, receipt)
-                self._later(signal, reply_to, Confirmed(len(submissions)))
+            case Append():
+                self._append_all(message)
             case Want(channel):
                 self._wants[channel] = message
                 self._stirred.add(channel)
             case Begin():
                 self._begin(message)
-            case Settled(settlements):
-                for settlement in settlements:
-                    self._settle(settlement)
+            case Settled():
+                self._settle_all(message)
             case AddRoutes(seq, routes, order_key):
                 added = self._store.add_routes(seq, routes, order_key)
                 self._stirred.update(route.channel for route in added)
                 self._later(self._rerouted, seq, [route.channel for route in added])
             case Diverted():
                 self._divert(message)
+            case Remember(channel, key, value, seconds):
+                self._store.remember(channel, key, value, self._now() + seconds)
+            case Recall(channel, key, reply):
+                self._later(reply, self._store.recall(channel, key, self._now()))
             case Replay() | Cancel():
                 self._carry_out(message)
             case _:
                 self.ctx.unhandled(message)
+
+    def _recall_anyway(self, question: Recall) -> None:
+        """Answer a channel although nothing can be written: reading needs no room on the disk."""
+        for note in reversed(self._unwritten):
+            if isinstance(note, Remember) and (note.channel, note.key) == (question.channel, question.key):
+                question.reply(note.value)
+                return
+        try:
+            question.reply(self._store.recall(question.channel, question.key, self._now()))
+        except StoreError as error:
+            question.reply(error)
 
     def _later(self, tell: Callable[..., None], *args: Any) -> None:
         """Tell somebody once the transaction is durable."""
         self._after.append(partial(tell, *args))
 
     # Accepting
+
+    def _append_all(self, order: Append) -> None:
+        for submission, receipt in order.submissions:
+            self._append(submission, receipt)
+        self._later(signal, order.reply_to, Confirmed(len(order.submissions)))
 
     def _append(self, submission: Submission, receipt: Receipt | None) -> None:
         if self._room.full:
@@ -374,6 +399,10 @@ class Outbox(Behaviour):
             _tell(router, fallback)
 
     # Settling
+
+    def _settle_all(self, report: Settled) -> None:
+        for settlement in report.settlements:
+            self._settle(settlement)
 
     def _settle(self, settlement: Settlement) -> None:
         stands = self._store.settle(settlement, self._now())

@@ -26,6 +26,7 @@ from knell.store import free_bytes
 
 from ..channels.base import Channel
 from ..channels.http import Http
+from ..channels.memory import Memory
 from ..config.schema import NotificationConfig
 from ..templates.engine import TemplateEngine
 from . import translate
@@ -40,6 +41,7 @@ from .ending import running
 from .host import Host
 from .io import IoLoop
 from .lifetime import Lifetime
+from .memory import StoredMemory
 from .orders import Halt
 from .outbox import Outbox
 from .policy.restart import Strategy
@@ -62,7 +64,10 @@ ATTEMPTS = 3
 """How often a message that crashes its actor is handed out."""
 
 MOST_RELEASE, LEAST_RELEASE = 5.0, 0.5
-"""Seconds for the connections to close at the end, and again for the I/O thread: as many as are left."""
+"""Seconds for channels, connections and the I/O thread to close at the end: as many as are left."""
+
+FAREWELL = 0.6
+"""Share of that time for the channels: a goodbye to a mail server takes a round trip."""
 
 Classes = Mapping[str, type[Channel]]
 
@@ -270,6 +275,10 @@ class System:
         """The address of the outbox; None before the first start."""
         return self._ref("outbox")
 
+    def memory(self, channel: str) -> Memory:
+        """Return what a channel remembers."""
+        return StoredMemory(channel, lambda: self.outbox)
+
     def cells(self) -> Iterator[Cell]:
         """Go through all actors, in start order."""
         waiting = [self.root]
@@ -302,13 +311,17 @@ class System:
 
     def _release(self, seconds: float) -> None:
         """Give back connections, the I/O thread and the registry; a channel that blocks it cannot hold us."""
+        until = time.monotonic() + seconds
         with self._releasing:
             if self.released:
                 return
             self.released = True
+            io = self.host.io
+            with suppress(TimeoutError):  # channels say goodbye over connections that are closed after them
+                io.finish(seconds * FAREWELL)
             with suppress(TimeoutError):
-                self.host.io.run(self.equipment.http.close, timeout=seconds)
-            self.host.io.close(seconds)
+                io.run(self.equipment.http.close, timeout=max(LEAST_RELEASE / 2, until - time.monotonic()))
+            io.close(max(LEAST_RELEASE / 2, until - time.monotonic()))
             self.telemetry.close()
 
 

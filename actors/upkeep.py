@@ -93,7 +93,7 @@ class Upkeep:
         keeping = self._keeping
         forgotten = self._store.prune(
             now - keeping.retention, now - keeping.dead_retention, now - keeping.dedup, SLICE
-        )
+        ) + self._store.forget(now, SLICE)
         if forgotten:
             self._forgot = True
             return False

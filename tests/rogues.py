@@ -7,7 +7,7 @@ import asyncio
 import itertools
 import queue
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +22,10 @@ from tests.puppets import PATIENCE
 _names = itertools.count(1)
 
 
+async def _nothing() -> None:
+    """Say goodbye without a word."""
+
+
 class Stage:
     """What one rogue does, and what it did.
 
@@ -33,6 +37,7 @@ class Stage:
         blocking: while set, `send` blocks the I/O thread until `release`.
         hung, free: set when a thread is blocked, and when it is not any more.
         call: what `send` calls.
+        goodbye: what `close` does.
         tried: titles, as each attempt begins.
         sent: titles, as each is delivered.
     """
@@ -43,6 +48,7 @@ class Stage:
         self.holding, self.hanging = threading.Event(), threading.Event()
         self.blocking, self.hung, self.free = threading.Event(), threading.Event(), threading.Event()
         self.call: Callable[[], None] = lambda: None
+        self.goodbye: Callable[[], Awaitable[None]] = _nothing
         self.tried: queue.Queue[str] = queue.Queue()
         self.sent: queue.Queue[str] = queue.Queue()
         self._released = threading.Event()
@@ -115,6 +121,10 @@ class Rogue(Channel):
     async def send(self, message: FormattedMessage) -> Outcome:
         """Do as told on the I/O thread."""
         return await self.stage.play(message.events[0].title)
+
+    async def close(self) -> None:
+        """Do as told on the I/O thread."""
+        await self.stage.goodbye()
 
 
 class Watched:

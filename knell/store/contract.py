@@ -206,6 +206,18 @@ class Store(Protocol):
         """
         ...
 
+    def remember(self, channel: str, key: str, value: bytes | None, until: float) -> None:
+        """Note something for a channel, in place of what was noted under the key; None forgets it."""
+        ...
+
+    def recall(self, channel: str, key: str, now: float) -> bytes | None:
+        """Return what a channel noted last; None when nothing was, or its time is over."""
+        ...
+
+    def forget(self, now: float, limit: int) -> int:
+        """Delete up to `limit` notes whose time is over; return how many those were."""
+        ...
+
     def checkpoint(self) -> None:
         """Move what is committed to its final place, outside of a transaction; for idle moments."""
         ...

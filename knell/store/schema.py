@@ -8,7 +8,7 @@ import sqlite3
 
 from knell.errors import StoreError
 
-VERSION = 2
+VERSION = 3
 """`PRAGMA user_version` of a file this code writes."""
 
 _V1 = """
@@ -105,7 +105,19 @@ CREATE TABLE mark (seq INTEGER NOT NULL, row INTEGER NOT NULL);
 INSERT INTO mark VALUES (0, 0);
 """
 
-_STEPS = {0: _V1, 1: _V2}
+_V3 = """
+-- what channels remember; `until`: Unix seconds, infinity for good
+CREATE TABLE note (
+    channel TEXT NOT NULL,
+    key TEXT NOT NULL,
+    value BLOB NOT NULL,
+    until REAL NOT NULL,
+    PRIMARY KEY (channel, key)
+) WITHOUT ROWID;
+CREATE INDEX note_until ON note (until);
+"""
+
+_STEPS = {0: _V1, 1: _V2, 2: _V3}
 
 
 def migrate(connection: sqlite3.Connection) -> None:

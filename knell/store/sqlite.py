@@ -10,10 +10,11 @@ from knell.store.contract import State
 from knell.store.file import guarded
 from knell.store.handout import Handout
 from knell.store.intake import Intake
+from knell.store.notes import Notes
 from knell.store.operations import Operations
 
 
-class SqliteStore(Intake, Handout, Operations):
+class SqliteStore(Intake, Handout, Operations, Notes):
     """The store in one file."""
 
     @guarded

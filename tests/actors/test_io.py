@@ -96,6 +96,42 @@ def test_what_still_runs_is_cancelled_at_the_end() -> None:
     io.close()
 
 
+def test_what_cleans_up_is_waited_for(io: IoLoop) -> None:
+    """The others are cancelled first: they are what it waits for."""
+    worked, entered = Outcomes(), threading.Event()
+    cleaned = Outcomes()
+    idle = asyncio.Event()
+
+    async def work() -> None:
+        entered.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            idle.set()
+
+    async def clean_up() -> Any:
+        await idle.wait()
+        return await _echo("clean")
+
+    io.submit(work, (), worked)
+    io.submit(clean_up, (), cleaned, last=True)
+    assert entered.wait(PATIENCE)
+    io.finish(PATIENCE)
+    assert cleaned.next() == ("clean", None)
+    assert isinstance(worked.next()[1], asyncio.CancelledError)
+    assert io.run(_echo, 1) == 1, "until `close` it goes on"
+
+
+def test_cleaning_up_has_an_end(io: IoLoop) -> None:
+    """It is not waited for for ever."""
+    outcomes = Outcomes()
+    io.submit(asyncio.Event().wait, (), outcomes, last=True)
+    with pytest.raises(TimeoutError):
+        io.finish(0.01)
+    io.close()
+    assert isinstance(outcomes.next()[1], asyncio.CancelledError)
+
+
 @pytest.mark.parametrize("_again", range(20))
 def test_work_that_never_began_is_reported_too(_again: int) -> None:
     """Handed over when the loop was about to end: its first step is never run."""

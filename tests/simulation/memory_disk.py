@@ -64,6 +64,7 @@ class Tables(msgspec.Struct):
     rows: dict[int, Row] = {}
     attempts: dict[int, tuple[AttemptRecord, ...]] = {}
     audit: dict[int, AuditRecord] = {}
+    notes: dict[tuple[str, str], tuple[bytes, float]] = {}
     next: dict[str, int] = msgspec.field(default_factory=lambda: {"event": 1, "delivery": 1})
 
 

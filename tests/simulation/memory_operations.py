@@ -120,6 +120,26 @@ class Operations:
             self.disk.put(tables.keys, name, MISSING)
         return len(gone)
 
+    # What channels remember
+
+    def remember(self, channel: str, key: str, value: bytes | None, until: float) -> None:
+        """Note something, or forget it."""
+        notes = self.opened("remember").tables.notes
+        self.disk.put(notes, (channel, key), MISSING if value is None else (value, until))
+
+    def recall(self, channel: str, key: str, now: float) -> bytes | None:
+        """Return what was noted last."""
+        value, until = self.opened("recall").tables.notes.get((channel, key), (None, now))
+        return value if until > now else None
+
+    def forget(self, now: float, limit: int) -> int:
+        """Delete notes whose time is over."""
+        notes = self.opened("forget").tables.notes
+        over = sorted((until, name) for name, (_, until) in notes.items() if until <= now)[:limit]
+        for _, name in over:
+            self.disk.put(notes, name, MISSING)
+        return len(over)
+
     def _audit(self, at: float, by: str, action: str, selection: Selection, deliveries: int) -> None:
         records = self.disk.tables.audit
         record = AuditRecord(

@@ -145,8 +145,11 @@ class Wire:
     def __init__(self, send: Callable[[Sending, Finished], None]) -> None:
         self._send = send
 
-    def submit(self, _function: IoFunction, args: tuple[Any, ...], finished: Finished) -> None:
+    def submit(
+        self, _function: IoFunction, args: tuple[Any, ...], finished: Finished, *, last: bool = False
+    ) -> None:
         """Start something."""
+        del last
         if args and isinstance(args[0], Sending):
             self._send(args[0], finished)
         else:
@@ -154,6 +157,9 @@ class Wire:
 
     def run(self, function: IoFunction, *args: Any, timeout: float | None = None) -> Any:
         """Do something that only the real loop needs."""
+
+    def finish(self, timeout: float) -> None:
+        """Wait for what cleans up: here it is done at once."""
 
     def close(self, timeout: float = 5.0) -> None:
         """End."""

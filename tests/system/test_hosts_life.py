@@ -1,5 +1,6 @@
 """Systems that come and go in one process, and ends that do not go as planned."""
 
+import asyncio
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -133,6 +134,27 @@ def test_stop_while_a_channel_blocks_everybody(run_system: Run, stage: Stage) ->
     assert stage.hung.wait(PATIENCE)
     watched.manager.stop(0.05)
     assert not stage.free.is_set()
+
+
+@pytest.mark.parametrize("hanging", [False, True])
+def test_a_stop_waits_for_channels_to_say_goodbye(run_system: Run, stage: Stage, *, hanging: bool) -> None:
+    """A round trip with a mail server, for example; also when a send that hangs is given up for it."""
+    said: list[str] = []
+
+    async def goodbye() -> None:
+        for word in ("good", "bye"):
+            await asyncio.to_thread(said.append, word)
+
+    stage.goodbye = goodbye
+    watched = run_system({"a": stage.section()}, supervision={"children": {"a": {"shutdown_seconds": 0.05}}})
+    watched.tell("one")
+    assert stage.next_sent() == "one"
+    if hanging:
+        stage.holding.set()
+        watched.tell("two")
+        assert [stage.next_tried(), stage.next_tried()] == ["one", "two"]
+    watched.manager.stop()
+    assert said == ["good", "bye"]
 
 
 def test_stop_from_within(run_system: Run, stage: Stage) -> None:
