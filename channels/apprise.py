@@ -212,8 +212,8 @@ class AppriseChannel(Channel):
         Raises:
             ChannelError: Apprise does not understand it.
         """
-        schema = url.partition("://")[0].lower()
-        named = schema if schema.isalnum() else "?"
+        schema, is_url, _ = url.partition("://")
+        named = schema.lower() if is_url and schema.isalnum() else "?"
         digest = hashlib.sha256(url.encode()).hexdigest()[:8]
         said: list[str] = []
         token = _heard.set(said)
@@ -245,7 +245,7 @@ def _tame(service: Any, url: str, timeout: float) -> None:
     service.redirects = False
     service.request_rate_per_sec = 0.0
     if "overflow=" not in url:
-        service.overflow_mode = type(service.overflow_mode).TRUNCATE
+        service.overflow_mode = import_module("apprise").OverflowMode.TRUNCATE
     for name, key in (("socket_read_timeout", "rto="), ("socket_connect_timeout", "cto=")):
         if key not in url:
             setattr(service, name, timeout + GRACE_SECONDS)
@@ -281,9 +281,9 @@ def _texts(message: FormattedMessage) -> tuple[str, str]:
 def _kind(events: Sequence[NotificationEvent]) -> str:
     if not events:
         return "info"
-    event = max(events, key=lambda event: event.severity.rank)
-    done = event.severity is Severity.INFO and str(event.event_type).endswith(("_completed", "_merged"))
-    return "success" if done else _KINDS[event.severity]
+    event = max(events, key=lambda event: Severity(event.severity).rank)
+    done = event.severity == Severity.INFO and str(event.event_type).endswith(("_completed", "_merged"))
+    return "success" if done else _KINDS[Severity(event.severity)]
 
 
 def _overhear(record: logging.LogRecord) -> bool:

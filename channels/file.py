@@ -5,7 +5,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -15,7 +15,16 @@ from typing import Any, ClassVar, TypeVar
 import msgspec
 from pydantic import Field
 
-from knell.messages import Delivered, FormattedMessage, HealthStatus, Outcome, Reason, Rejected, Retry, Unknown
+from knell.messages import (
+    Delivered,
+    FormattedMessage,
+    HealthStatus,
+    Outcome,
+    Reason,
+    Rejected,
+    Retry,
+    Unknown,
+)
 
 from ..config.schema import ChannelConfig, Flag, Names
 from .base import Channel, text_of
@@ -40,6 +49,7 @@ _STAYS = {
     errno.ELOOP: "it is a symbolic link, which is not followed",
     errno.EISDIR: "it is a directory",
     errno.ENOTDIR: "a part of its path is no directory",
+    errno.EEXIST: "a part of its path is no directory",
     errno.ENAMETOOLONG: "the name is too long",
     errno.ENXIO: "it is no regular file",
 }
@@ -54,7 +64,7 @@ class FileConfig(ChannelConfig):
     )
     keep: int = Field(default=5, ge=1, le=1000, description="old files kept: path.1 is the newest of them")
     fsync: Flag = Field(default=False, description="delivered means on disk, also after a power cut")
-    events: Names | None = Field(["*"], description="event types it writes, '*' for all")
+    events: Names | None = Field(default=["*"], description="event types it writes, '*' for all")
 
 
 class FileChannel(Channel):
@@ -115,7 +125,7 @@ class FileChannel(Channel):
             return size + data.startswith(b"\n")
 
     @contextmanager
-    def _locked(self) -> Iterator[int]:
+    def _locked(self) -> Generator[int]:
         """Open the file for one write, after a rotation if it is due, and keep others from it meanwhile."""
         while True:
             file = self._opened()

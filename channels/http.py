@@ -187,7 +187,7 @@ class Body(BytesPayload):
     written = False
 
     def __init__(self, value: bytes) -> None:
-        # Not through BytesPayload, which warns of more than 1 MiB: where warnings are errors, that is a crash.
+        # Not by BytesPayload's, which warns of more than 1 MiB: where warnings are errors, that is a crash.
         Payload.__init__(self, value, content_type="application/octet-stream")
         self._size = len(value)
 

@@ -27,10 +27,10 @@ class LogConfig(ChannelConfig):
     """The section of a log channel."""
 
     level: Literal["severity", "debug", "info", "warning", "error", "critical"] = Field(
-        "severity", description="the level of every line, or that of the event's severity"
+        default="severity", description="the level of every line, or that of the event's severity"
     )
     text: Flag = Field(default=True, description="whether the line holds the rendered message, too")
-    events: Names | None = Field(["*"], description="event types it logs, '*' for all")
+    events: Names | None = Field(default=["*"], description="event types it logs, '*' for all")
 
 
 class LogChannel(Channel):
@@ -44,7 +44,7 @@ class LogChannel(Channel):
         super().__init__(config)
 
     async def send(self, message: FormattedMessage) -> Outcome:
-        """Log the message; what the host does with its lines, and whether it wants them, is not known here."""
+        """Log the message; whether the host keeps such lines is not known here."""
         text = {"text": text_of(message).strip()} if self.config.text else {}
         for event in message.events:
             getattr(log, self._level(event))("notification", **_fields(event), **text)
@@ -55,7 +55,7 @@ class LogChannel(Channel):
     def _level(self, event: NotificationEvent | None) -> str:
         if self.config.level != "severity":
             return self.config.level
-        return "info" if event is None else _BY_SEVERITY[event.severity]
+        return "info" if event is None else _BY_SEVERITY[Severity(event.severity)]
 
 
 def _fields(event: NotificationEvent) -> dict[str, Any]:
@@ -66,4 +66,3 @@ def _fields(event: NotificationEvent) -> dict[str, Any]:
         "severity": str(event.severity),
         "title": event.title,
     }
-

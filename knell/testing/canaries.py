@@ -3,6 +3,7 @@
 import json
 from base64 import b64encode
 from collections.abc import Iterator
+from typing import cast
 from urllib.parse import quote, quote_plus, urlsplit
 
 from pydantic import BaseModel, SecretStr
@@ -32,7 +33,9 @@ class Canaries:
     def add_pair(self, user: str, password: str) -> None:
         """Watch out for two secrets as HTTP Basic and SMTP PLAIN write them."""
         for pair in (f"{user}:{password}", f"\0{user}\0{password}"):
-            self._forms.setdefault(b64encode(pair.encode()).decode().rstrip("="), f"{user[:3]}... and password")
+            self._forms.setdefault(
+                b64encode(pair.encode()).decode().rstrip("="), f"{user[:3]}... and password"
+            )
 
     def found_in(self, text: str) -> set[str]:
         """Return the names of the secrets that stand in a text, in whatever way they are written."""
@@ -47,10 +50,10 @@ def secrets_of(value: object, place: str = "") -> Iterator[tuple[str, str]]:
         fields = {name: getattr(value, name) for name in type(value).model_fields}
         yield from secrets_of(fields | (value.model_extra or {}), place)
     elif isinstance(value, dict):
-        for key, item in value.items():  # pyright: ignore[reportUnknownVariableType] # any section's
+        for key, item in cast("dict[str, object]", value).items():
             yield from secrets_of(item, f"{place}.{key}".lstrip("."))
     elif isinstance(value, list | tuple):
-        for number, item in enumerate(value):  # pyright: ignore[reportUnknownVariableType, reportUnknownArgumentType]
+        for number, item in enumerate(cast("list[object]", value)):
             yield from secrets_of(item, f"{place}.{number}")
 
 
@@ -72,4 +75,11 @@ def _pieces(secret: str) -> Iterator[str]:
 
 def _written(secret: str) -> set[str]:
     encoded = b64encode(secret.encode()).decode().rstrip("=")
-    return {secret, quote(secret, safe=""), quote_plus(secret), json.dumps(secret)[1:-1], repr(secret)[1:-1], encoded}
+    return {
+        secret,
+        quote(secret, safe=""),
+        quote_plus(secret),
+        json.dumps(secret)[1:-1],
+        repr(secret)[1:-1],
+        encoded,
+    }

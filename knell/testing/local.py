@@ -2,10 +2,10 @@
 
 import asyncio
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
-from typing import Any, ClassVar, cast
+from typing import Any, ClassVar
 
 import msgspec
 import pytest
@@ -33,7 +33,9 @@ AT_ONCE = 8
 WAIT_SECONDS = 60.0
 """For a whole system to deliver or give up; reached only by a check that fails."""
 
-_HOSTILE = 'He said "no" <!channel> <@U1> @everyone <b>x</b> {{7*7}} \\" \u202e\u0007\r\n.\r\n% }] *_~`|> 日本語 🔔'
+_HOSTILE = (
+    'He said "no" <!channel> <@U1> @everyone <b>x</b> {{7*7}} \\" \u202e\u0007\r\n.\r\n% }] *_~`|> 日本語 🔔'
+)
 
 MakeStage = Callable[..., AbstractContextManager[Stage]]
 
@@ -46,7 +48,7 @@ class LocalConformance:
         provider: the stand-in it talks to, if it talks to anybody.
     """
 
-    channel: type[Channel]
+    channel: ClassVar[type[Channel]]
     provider: ClassVar[type[StandIn] | None] = None
 
     def section(self, stage: Stage) -> dict[str, Any]:
@@ -62,10 +64,10 @@ class LocalConformance:
 
     @pytest.fixture
     def make_stage(self, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> MakeStage:
-        """Return what makes a stage: `with make_stage("good") as stage` is one with a good certificate."""
+        """Return what makes a stage, with TLS if it is told what certificate to show."""
 
         @contextmanager
-        def make(kind: str = "") -> Iterator[Stage]:
+        def make(kind: str = "") -> Generator[Stage]:
             shown = certificate(kind, tmp_path) if kind else None
             with Stage(self, tmp_path, shown, lambda: "".join(capsys.readouterr())).started() as stage:
                 yield stage
@@ -107,10 +109,14 @@ class LocalConformance:
     def test_secrets_are_masked(self, stage: Stage) -> None:
         """A section shows no secret: printed, formatted, written as JSON, or refused for another key."""
         model = stage.model()
-        stage.saw(repr(model), str(model), f"{model}", model.model_dump_json(exclude={"filters"}), str(vars(model)))
-        stage.saw(repr(channel := self.channel(model)), str(channel), *channel.validate_config())
+        stage.saw(
+            repr(model), str(model), f"{model}", model.model_dump_json(exclude={"filters"}), str(vars(model))
+        )
+        channel: Channel = self.channel(model)
+        stage.saw(repr(channel), str(channel), *channel.validate_config())
+        wrongs: tuple[Any, ...] = ({}, [[]], None)
         for key in stage.section():
-            for wrong in ({}, [[]], None):
+            for wrong in wrongs:
                 try:
                     self._load(stage, {key: wrong, "concurrency": "no number"})
                 except ConfigError as error:
@@ -248,7 +254,7 @@ def _fresh(event: NotificationEvent, number: int = 0) -> NotificationEvent:
 
 def _worst(text: str) -> NotificationEvent:
     full = samples("job_failed")[0]
-    facts = cast("dict[str, Any]", full.metadata)
+    facts = full.metadata
     return msgspec.structs.replace(
         full,
         event_id=uuid7(),

@@ -1,11 +1,13 @@
 """A provider of the kit's own, for channels whose provider has no stand-in in `knell.lab`."""
 
+import ssl
 from itertools import count
 from typing import Any
 
+from knell.lab.lab import Lab
 from knell.lab.record import Answer, Message, Request
 from knell.lab.server import HttpStandIn, as_json
-from knell.lab.standin import Setting
+from knell.lab.standin import Setting, StandIn
 
 
 class Provider(HttpStandIn):
@@ -59,3 +61,17 @@ class Provider(HttpStandIn):
             text=text,
             to=(request.path,),
         )
+
+
+class Providers(Lab):
+    """The provider of one channel, and a place nothing may ever be sent to."""
+
+    def __init__(self, make: type[StandIn], certificates: ssl.SSLContext | None = None) -> None:
+        super().__init__(certificates=certificates, rate_limited=False)
+        self.provider: Any = make(self.slack.setting)
+        self.trap = Provider(self.slack.setting)
+
+    @property
+    def stand_ins(self) -> tuple[StandIn, ...]:
+        """Both."""
+        return self.provider, self.trap

@@ -2,30 +2,28 @@
 
 import asyncio
 import traceback
-from collections.abc import AsyncGenerator, Callable, Coroutine, Iterator
+from collections.abc import AsyncGenerator, Callable, Coroutine, Generator
 from contextlib import asynccontextmanager, contextmanager
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol, TypeVar
 
 import msgspec
 
 from knell.channels.base import Channel, ChannelConfig
-from knell.channels.registry import ENTRY_POINTS, find
+from knell.channels.registry import find
 from knell.cli.samples import samples
 from knell.config.schema import Security
 from knell.errors import ChannelError
 from knell.events import NotificationEvent
 from knell.ids import uuid7
-from knell.lab import Lab
 from knell.lab.standin import LOOPBACK, StandIn
 from knell.messages import FormattedMessage, Outcome
 from knell.templates import TemplateEngine
 from knell.testing.canaries import Canaries, secrets_of
-from knell.testing.provider import Provider
+from knell.testing.provider import Provider, Providers
 from knell.testing.verdicts import verdict
 from knell.testing.world import Certificate, Heard, TrustingHttp, connections, no_thread_left
-
-__all__ = ["ENTRY_POINTS", "Case", "Stage"]
 
 T = TypeVar("T")
 
@@ -39,26 +37,12 @@ TURNS = 20
 class Case(Protocol):
     """What a stage has to know of a channel; a conformance class is one."""
 
-    channel: type[Channel]
-    provider: type[StandIn] | None
+    channel: ClassVar[type[Channel]]
+    provider: ClassVar[type[StandIn] | None]
 
     def section(self, stage: "Stage") -> dict[str, Any]:
         """Return the smallest section that works."""
         ...
-
-
-class _Providers(Lab):
-    """The provider of one channel, and a place nothing may ever be sent to."""
-
-    def __init__(self, make: type[StandIn], certificate: Certificate | None) -> None:
-        super().__init__(certificates=certificate and certificate.server, rate_limited=False)
-        self.provider = make(self.slack.setting)
-        self.trap = Provider(self.slack.setting)
-
-    @property
-    def stand_ins(self) -> tuple[StandIn, ...]:
-        """Both."""
-        return self.provider, self.trap
 
 
 class Stage:
@@ -79,7 +63,9 @@ class Stage:
         self.elsewhere = ""
         self.printed = printed
         self._case = case
-        self._lab = _Providers(case.provider, certificate) if case.provider else None
+        self._lab = (
+            Providers(case.provider, certificate.server if certificate else None) if case.provider else None
+        )
         self._canaries = Canaries()
         self._heard = Heard()
         self._said: list[str] = []
@@ -146,7 +132,7 @@ class Stage:
             self._canaries.add(place, secret)
         for _, user in secrets:
             for _, password in secrets:
-                if user != password and max(len(user), len(password)) < 100:  # noqa: PLR2004 - no pair of keys
+                if user != password and max(len(user), len(password)) < 100:
                     self._canaries.add_pair(user, password)
         return model
 
@@ -177,15 +163,12 @@ class Stage:
         self.saw(repr(outcome), str(outcome), msgspec.json.encode(outcome).decode())
         return outcome
 
-    def message(
-        self, events: list[NotificationEvent] | None = None, locale: str = "en"
-    ) -> FormattedMessage:
+    def message(self, events: list[NotificationEvent] | None = None, locale: str = "en") -> FormattedMessage:
         """Render a message as the channel's actor does; by default about a job that failed."""
         if events is None:
             events = [msgspec.structs.replace(samples("job_failed")[0], event_id=uuid7())]
-        engine = TemplateEngine(dashboard_url="https://dash.example.com")
         kind = self._case.channel.templates or self.type
-        return msgspec.structs.replace(engine.message(kind, events, locale=locale), id=uuid7())
+        return msgspec.structs.replace(_engine().message(kind, events, locale=locale), id=uuid7())
 
     # Evidence
 
@@ -231,7 +214,7 @@ class Stage:
         return result
 
     @contextmanager
-    def started(self) -> Iterator["Stage"]:
+    def started(self) -> Generator["Stage"]:
         """Run the providers, if the case has one."""
         if self._lab is None:
             yield self
@@ -243,6 +226,12 @@ class Stage:
         """End the providers: their ports refuse connections from now on."""
         if self._lab is not None:
             self._lab.stop()
+
+
+@lru_cache
+def _engine() -> TemplateEngine:
+    # One for all checks: templates are compiled at their first use.
+    return TemplateEngine(dashboard_url="https://dash.example.com")
 
 
 async def settled() -> None:

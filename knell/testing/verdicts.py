@@ -29,7 +29,9 @@ _REJECTED = {
 _CHANNEL = {HTTPStatus.UNAUTHORIZED, HTTPStatus.FORBIDDEN, HTTPStatus.NOT_FOUND}
 _TRANSIENT = {HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY}
 
-EVERY_STATUS = sorted({*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), 299, 499, *range(520, 531), 599})
+EVERY_STATUS = sorted(
+    {*(int(status) for status in HTTPStatus if status >= HTTPStatus.OK), 299, 499, *range(520, 531), 599}
+)
 """The registered ones, those of well-known proxies, and the ends of the classes."""
 
 

@@ -5,7 +5,7 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -80,7 +80,7 @@ class TrustingHttp(Http):
 
 
 @contextmanager
-def unresolvable(monkeypatch: pytest.MonkeyPatch, error: int) -> Iterator[None]:
+def unresolvable(monkeypatch: pytest.MonkeyPatch, error: int) -> Generator[None]:
     """Let `NAME` fail to be looked up, in the way of this error number."""
     real = socket.getaddrinfo
 
@@ -109,7 +109,7 @@ def connections(port: int) -> int:
 
 
 @contextmanager
-def no_thread_left() -> Iterator[None]:
+def no_thread_left() -> Generator[None]:
     """Check that every thread that began in this context ends with it.
 
     Raises:
@@ -136,7 +136,7 @@ class Heard(logging.Handler):
         self.lines.append(f"{self.format(record)} {vars(record)}")
 
     @contextmanager
-    def listening(self) -> Iterator[None]:
+    def listening(self) -> Generator[None]:
         """Listen to the root logger, which everything reaches by default."""
         root = logging.getLogger()
         level = root.level

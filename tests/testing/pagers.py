@@ -21,6 +21,7 @@ from knell.channels.base import (
     Retry,
     Unknown,
 )
+
 from knell.channels.base import text_of  # isort: skip
 
 
@@ -86,7 +87,7 @@ class OpenConfig(ChannelConfig):
 class ShowsItsToken(Pager):
     """Declares its token as a plain text."""
 
-    Config = OpenConfig
+    Config = OpenConfig  # type: ignore[assignment]
 
 
 class ReturnsNothing(Pager):
