@@ -8,7 +8,6 @@ pause and the attempts under way are in `keep`, and the outcomes of those reach 
 
 from dataclasses import dataclass
 from functools import partial
-from traceback import format_exception
 from typing import Any
 
 from msgspec.structs import replace
@@ -21,6 +20,7 @@ from knell.messages import Delivered, FormattedMessage, Reason
 
 from ..channels.base import Channel
 from ..channels.http import Http
+from ..channels.veil import Veil
 from ..config.schema import ChannelConfig
 from ..templates.engine import TemplateEngine
 from .behaviour import Behaviour, HandledError, IoDone, Signal, Timer
@@ -91,9 +91,11 @@ class ChannelActor(Behaviour):
     ) -> None:
         super().__init__(ctx)
         self._section = section
+        self._veil = Veil(section)
         self._policy = policy
         self._equipment = equipment
         self._metrics = equipment.telemetry.channel(section.name)
+        self._metrics.priced_in(getattr(section, "currency", ""))
         self._kind = make.templates or section.type
         self._in_flight: dict[tuple[int, ...], Attempt] = ctx.keep.setdefault("in_flight", {})
         state: ChannelState = ctx.keep.setdefault("state", ChannelState.fresh(policy))
@@ -156,11 +158,12 @@ class ChannelActor(Behaviour):
             reason = Reason.DELIVERED if isinstance(done.result, Delivered) else done.result.reason
             self._metrics.attempts[reason].inc()
             self._metrics.used(done.result.usage)
-            self._handle(Attempted(attempt, done.result, done.elapsed))
+            self._handle(Attempted(attempt, self._veil.outcome(done.result), done.elapsed))
             return
         self._metrics.attempts[Reason.CRASHED].inc()
-        self._handle(Broke(attempt, "".join(format_exception(done.error)), done.elapsed))
-        raise HandledError(done.error)
+        error, traceback = self._veil.error(done.error)
+        self._handle(Broke(attempt, traceback, done.elapsed))
+        raise HandledError(error)
 
     # Sending
 
@@ -207,7 +210,11 @@ class ChannelActor(Behaviour):
         )
 
     def _retire(self) -> None:
-        self.ctx.cell.host.io.submit(self._line.retire, (), _log_close, last=True)
+        self.ctx.cell.host.io.submit(self._line.retire, (), self._retired, last=True)
+
+    def _retired(self, _result: object, error: BaseException | None, _elapsed: float) -> None:
+        if error is not None:
+            log.warning("channel.close_failed", error=self._veil.text(repr(error)))
 
     # What the core decides
 
@@ -267,8 +274,3 @@ class ChannelActor(Behaviour):
     def _outbox(self, message: object) -> None:
         if outbox := self.ctx.lookup("outbox"):
             outbox.tell(message)
-
-
-def _log_close(_result: object, error: BaseException | None, _elapsed: float) -> None:
-    if error is not None:
-        log.warning("channel.close_failed", error=repr(error))

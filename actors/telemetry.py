@@ -53,11 +53,17 @@ class ChannelMetrics:
         self.limited = metrics.limited.labels(name)
         self.batch_size = metrics.batch_size.labels(name)
         self._segments = metrics.segments.labels(name)
+        self.undelivered = metrics.undelivered.labels(name)
         self._cost, self._name = metrics.cost, name
         self.pending = metrics.pending.labels(name)
         self.dead = metrics.dead.labels(name)
         self._circuit = {phase: metrics.circuit.labels(name, phase) for phase in Phase}
         self.circuit(Phase.CLOSED)
+
+    def priced_in(self, currency: object) -> None:
+        """Show that a channel costs nothing yet, if it costs money at all."""
+        if isinstance(currency, str) and currency:
+            self._cost.labels(self._name, currency)
 
     def used(self, usage: Usage | None) -> None:
         """Count what an attempt used up at a provider that charges."""
@@ -116,6 +122,11 @@ class Telemetry(Collector):
         )
         self.segments = counter("knell_sms_segments_total", "SMS segments sent.", "channel")
         self.cost = counter("knell_sms_cost_total", "Cost of SMS sent.", "channel", "currency")
+        self.undelivered = counter(
+            "knell_sms_undelivered_total",
+            "SMS lost after the provider had accepted them.",
+            "channel",
+        )
         self.delivery_seconds = histogram("knell_delivery_seconds", "From acceptance to delivery.", BUCKETS)
         self.attempt_seconds = histogram("knell_attempt_seconds", "Duration of one attempt.", BUCKETS)
         self.batch_size = histogram("knell_batch_size", "Deliveries in one message.", SIZES)

@@ -1,75 +1,51 @@
 """Discord, by a webhook."""
 
 import re
-from http import HTTPStatus
-from time import time
+import time
+from collections.abc import Callable
+from hashlib import blake2b
 from typing import Any, ClassVar
 
 import msgspec
-from pydantic import Field, field_validator
 from yarl import URL
 
 from knell.events import EventType
-from knell.messages import Delivered, FormattedMessage, MessageFormat, Outcome, Reason, Retry, Unknown
+from knell.messages import (
+    Delivered,
+    FormattedMessage,
+    HealthStatus,
+    MessageFormat,
+    Outcome,
+    Reason,
+    Rejected,
+    Retry,
+    Scope,
+    Unknown,
+)
 
-from ..config.schema import ChannelConfig, RateLimit
-from .answer import Answer, by_status, failure, pause
+from ..templates.text import cut, one_line
+from .answer import Answer
 from .base import Channel
+from .discord_answers import LOST_MESSAGES, LOST_THREADS, classify, code_of
+from .discord_config import DiscordConfig
+from .discord_draft import Draft, draft
+from .discord_gate import gate_of
+from .discord_job import Job, Place, is_over, job_of, rings, thread_name
+from .discord_webhook import Webhook
 from .fit import MAX_CONTENT, cut_escaped, fit_discord
-from .http import SecretUrl, WebUrl
-
-_REASONS = {
-    50035: Reason.INVALID_MESSAGE,  # invalid form body
-    50006: Reason.INVALID_MESSAGE,  # empty message
-    40005: Reason.TOO_LARGE,
-    220001: Reason.CONFIGURATION,  # a forum's webhook needs a thread: add thread_id to the address
-    220003: Reason.CONFIGURATION,  # a thread's name only goes to forums
-    10003: Reason.CONFIGURATION,  # unknown channel, for example the thread of the address
-    50027: Reason.AUTHENTICATION,  # invalid webhook token
-    50013: Reason.AUTHENTICATION,  # lacks a permission
-    10015: Reason.GONE,  # unknown webhook: it was deleted, and counts towards a ban when called again
-    20016: Reason.RATE_LIMIT,
-    20028: Reason.RATE_LIMIT,
-    20029: Reason.RATE_LIMIT,
-    30046: Reason.RATE_LIMIT,
-    40062: Reason.RATE_LIMIT,
-}
-"""By the JSON error code (discord-api-docs, `opcodes-and-status-codes.mdx`), before the status."""
-
-_FORBIDDEN = ("clyde", "discord")
-_CLOUDFLARE_SECONDS = 60.0
-"""A 429 without JSON comes from Discord's front, which bans addresses: wait at least this long (ours)."""
+from .http import Http
 
 _MARKUP = re.compile(r"https?://[^\s\\`*|\[\]<>]+|[\\`*_~|\[\]<>]|^[#>-]", re.MULTILINE)
 
+_GONE = "gone"
+"""The note of a webhook that Discord no longer knows."""
 
-class DiscordConfig(ChannelConfig):
-    """The section of a Discord channel. A `thread_id` goes into the address, as `?thread_id=...`."""
-
-    webhook_url: SecretUrl = Field(description="the address of a webhook; ?thread_id=... for a thread")
-    username: str | None = Field(None, description="1 to 80 characters, without clyde and discord")
-    avatar_url: WebUrl | None = Field(None, description="picture beside the messages")
-    rate_limit: RateLimit | None = Field(
-        # Their window is fixed and a bucket refills inside it: 3 at once and 1/s stay below 5 in any 2 s.
-        RateLimit(max_requests=1, window_seconds=1, burst_size=3),
-        description="5 in 2 s for a webhook (birdie0's guide to Discord webhooks); a 429 corrects it",
-    )
-
-    @field_validator("username")
-    @classmethod
-    def _is_allowed_name(cls, name: str | None) -> str | None:
-        """Apply the rules of discord-api-docs, webhook resource, "Create Webhook"."""
-        if name is None:
-            return None
-        if not 0 < len(name.strip()) <= 80:  # noqa: PLR2004 - the limit is named in the message
-            raise ValueError("expected 1 to 80 characters")
-        if word := next((word for word in _FORBIDDEN if word in name.lower()), None):
-            raise ValueError(f"Discord refuses names that contain {word!r}")
-        return name
+_WITHOUT_FILES = "without_files"
+"""Said in the progress of a message whose files Discord found too large."""
 
 
 class DiscordChannel(Channel):
-    """Posts messages to one Discord webhook. Attachments of a message are not sent."""
+    """Posts messages to one Discord webhook, and edits them."""
 
     Config = DiscordConfig
     default_events: ClassVar[frozenset[str]] = frozenset(
@@ -85,10 +61,16 @@ class DiscordChannel(Channel):
 
     def __init__(self, config: DiscordConfig) -> None:
         super().__init__(config)
-        # Without wait Discord answers 204 before it has looked at the message, and may drop it silently.
-        self._url = URL(config.webhook_url.get_secret_value()).update_query(wait="true")
+        self._url = URL(config.webhook_url.get_secret_value())
+        self._mark = blake2b(str(self._url).encode(), digest_size=16).hexdigest()
         names = ("username", "avatar_url")
         self._sender = {name: value for name in names if (value := getattr(config, name))}
+        self.clock: Callable[[], float] = time.monotonic
+
+    async def open(self, http: Http) -> None:
+        """Take part in the limits that all Discord channels of this client share."""
+        await super().open(http)
+        self.webhook = Webhook(self._url, http, gate_of(http), self.clock)
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
         """Cut a message to Discord's limits."""
@@ -102,14 +84,110 @@ class DiscordChannel(Channel):
         return msgspec.structs.replace(message, content=fitted)
 
     async def send(self, message: FormattedMessage) -> Outcome:
-        """Post a message."""
+        """Post a message, or show it in the place of the one that its job has already."""
+        if await self.memory.get(_GONE) == self._mark:
+            return Rejected(Reason.GONE, "the webhook was deleted: put a new one's address into webhook_url")
         content = message.content
         if isinstance(content, str):
             content = {"content": escape(content) if message.format is MessageFormat.TEXT else content}
-        # Escaping alone does not stop @everyone.
-        payload: dict[str, Any] = {**self._sender, **content, "allowed_mentions": {"parse": []}}
-        answer = await self.http.post(self._url, json=payload, timeout=self.config.timeout_seconds)
-        return _classify(answer) if isinstance(answer, Answer) else answer
+        shown, by = draft(content, message.attachments), self._deadline()
+        if message.progress.get(_WITHOUT_FILES):
+            return await self._sent_bare(shown, message, by)
+        outcome = await self._deliver(shown, message, by)
+        if shown.files and isinstance(outcome, Rejected) and outcome.reason is Reason.TOO_LARGE:
+            return await self._sent_bare(shown, message, by)
+        return self._finished(outcome, shown)
+
+    def validate_config(self) -> list[str]:
+        """Return keys that do not go well together."""
+        config, problems = self.config, list[str]()
+        if config.batch.enabled and (config.thread_name or config.updates == "edit"):
+            problems.append("batch: a digest of several jobs goes into none of their posts and messages")
+        if config.concurrency > 1:
+            problems.append("concurrency: more than 1 may overrun Discord's limits")
+        return problems
+
+    async def health_check(self) -> HealthStatus:
+        """Ask Discord what the webhook is; nothing is posted."""
+        answer = await self.webhook.look(self._deadline())
+        if isinstance(answer, Answer) and answer.ok:
+            self.memory.put(_GONE, None)
+            said = answer.json_object()
+            name, place = (cut(one_line(str(said.get(key) or "?")), 100) for key in ("name", "channel_id"))
+            return HealthStatus(healthy=True, detail=f"webhook {name} of channel {place}")
+        outcome = classify(answer, time.time()) if isinstance(answer, Answer) else answer
+        return HealthStatus(healthy=False, detail=outcome.detail)
+
+    async def _sent_bare(self, shown: Draft, message: FormattedMessage, by: float) -> Outcome:
+        """Send without the files, and remember that when it has to be done again."""
+        bare = shown.bare("too large for Discord")
+        outcome = self._finished(await self._deliver(bare, message, by), bare)
+        if isinstance(outcome, Delivered):
+            return outcome
+        return msgspec.structs.replace(outcome, progress={_WITHOUT_FILES: True})
+
+    def _finished(self, outcome: Outcome, shown: Draft) -> Outcome:
+        if isinstance(outcome, Rejected) and outcome.reason is Reason.GONE:
+            self.memory.put(_GONE, self._mark)
+        if not isinstance(outcome, Delivered):
+            return outcome
+        receipt: dict[str, Any] = outcome.receipt or {}
+        if shown.left_out:
+            receipt = {**receipt, "left_out": list(shown.left_out)}
+        return msgspec.structs.replace(outcome, receipt=receipt or None, pause=self.webhook.rest or None)
+
+    async def _deliver(self, shown: Draft, message: FormattedMessage, by: float) -> Outcome:
+        events = message.events
+        job = Job(self.memory, job_of(events))
+        known = place = await job.place()
+        if self.config.updates == "edit" and known.message:
+            edited = await self._edit(shown, known, by)
+            if edited is None:
+                place = place._replace(message="")
+            elif not rings(events) or _ends(edited, message.attempt):
+                return _repeatable(edited)
+        outcome, place = await self._post(shown, message, place, by)
+        if isinstance(outcome, Delivered):
+            if is_over(events):
+                # Its last state stays to be seen; what comes later, or a second run, begins anew.
+                place = place._replace(message="")
+            if place != known:
+                job.move(place)
+        return outcome
+
+    async def _edit(self, shown: Draft, place: Place, by: float) -> Outcome | None:
+        """Edit the job's message; None when it cannot be edited any more."""
+        answer = await self.webhook.edit(shown, place.message, self._thread(place), by)
+        if not isinstance(answer, Answer):
+            return answer
+        lost = LOST_MESSAGES | LOST_THREADS if self.config.thread_name else LOST_MESSAGES
+        return None if code_of(answer) in lost else classify(answer, time.time())
+
+    async def _post(
+        self, shown: Draft, message: FormattedMessage, place: Place, by: float
+    ) -> tuple[Outcome, Place]:
+        """Post, and return where the job is shown afterwards."""
+        config, thread, more = self.config, self._thread(place), dict[str, object](self._sender)
+        if config.thread_name and not thread:
+            more["thread_name"] = thread_name(config.thread_name, message.events)
+        answer = await self.webhook.post(shown, more, thread, by)
+        if not isinstance(answer, Answer):
+            return answer, place
+        if config.thread_name and thread and code_of(answer) in LOST_THREADS:
+            return await self._post(shown, message, Place(), by)
+        outcome = classify(answer, time.time())
+        posted: dict[str, Any] = (outcome.receipt or {}) if isinstance(outcome, Delivered) else {}
+        return outcome, Place(
+            place.message or (str(posted.get("id", "")) if config.updates == "edit" else ""),
+            thread or str(posted.get("channel_id", "")) if config.thread_name else "",
+        )
+
+    def _deadline(self) -> float:
+        """Return by when all requests of an attempt must have ended, which are up to four."""
+        return self.clock() + self.config.timeout_seconds
+
+    def _thread(self, place: Place) -> str:
+        return self.config.thread_id or (place.thread if self.config.thread_name else "")
 
 
 def escape(text: str) -> str:
@@ -117,31 +195,18 @@ def escape(text: str) -> str:
     return _MARKUP.sub(lambda found: found[0] if len(found[0]) > 1 else f"\\{found[0]}", text)
 
 
-def _classify(answer: Answer) -> Outcome:
-    data = answer.json_object()
-    if answer.status == HTTPStatus.NO_CONTENT:
-        return Delivered(None, "Discord answered 204, without a reference")
-    if answer.ok:
-        if not (message_id := data.get("id")):
-            return Unknown(Reason.SERVER_ERROR, f"Discord answered {answer.status} without a message")
-        return Delivered({"id": message_id, "channel_id": data.get("channel_id")})
-    code = data.get("code")
-    code = code if isinstance(code, int) else 0
-    detail = f"Discord answered {answer.status}" + (f" with code {code}" if code else "")
-    if answer.status == HTTPStatus.TOO_MANY_REQUESTS:
-        return _limited(answer, data, detail)
-    if reason := _REASONS.get(code):
-        return failure(reason, detail, answer.retry_after(time()))
-    return msgspec.structs.replace(by_status(answer, service="Discord"), detail=detail)
+def _ends(edited: Outcome, attempt: int) -> bool:
+    """Whether an edit that went wrong keeps the new message from being posted.
+
+    It goes before the message because it can be repeated without harm. A limit or the channel's own trouble
+    would meet the message as well; anything else holds it up once, not for good.
+    """
+    if isinstance(edited, Delivered):
+        return False
+    scope = edited.reason.scope
+    return scope in {Scope.LIMITED, Scope.CHANNEL, Scope.GONE} or (scope is Scope.TRANSIENT and attempt == 1)
 
 
-def _limited(answer: Answer, data: dict[str, Any], detail: str) -> Retry:
-    """Wait for the longer of both hints: header and JSON are seen to disagree."""
-    wish = data.get("retry_after")
-    waits = [pause(float(wish))] if isinstance(wish, int | float) else []
-    if (header := answer.retry_after(time())) is not None:
-        waits.append(header)
-    if not data:
-        waits.append(_CLOUDFLARE_SECONDS)
-    everybody = ", for every webhook" if data.get("global") is True or not data else ""
-    return Retry(Reason.RATE_LIMIT, max(waits, default=None), detail + everybody)
+def _repeatable(edited: Outcome) -> Outcome:
+    """Say that an edit without an answer may simply be made again: the second changes nothing."""
+    return Retry(edited.reason, None, edited.detail) if isinstance(edited, Unknown) else edited

@@ -2,77 +2,51 @@
 
 import asyncio
 import ssl
-from typing import Annotated, ClassVar, Self
+from typing import ClassVar
 
 import msgspec
-from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, model_validator
 
 from knell.events import EventType
 from knell.ids import uuid7
-from knell.messages import Delivered, FormattedMessage, HealthStatus, Outcome, Reason, Rejected, Retry
+from knell.messages import (
+    Delivered,
+    FormattedMessage,
+    HealthStatus,
+    Outcome,
+    Reason,
+    Rejected,
+    Retry,
+    Unknown,
+)
 
-from ..config.schema import ChannelConfig
-from ..config.values import Flag
 from .base import Channel
+from .email_config import Dkim, EmailConfig
 from .mail import Letterhead, compose
+from .mail_dkim import Signer
 from .mail_headers import Mailbox
-from .smtp import Connection, Encryption, Server, Stale
+from .smtp import Connection, Server, Stale
 from .smtp_pool import Pool
 from .smtp_verdicts import GREYLISTED, Failed, timed_out
 from .tally import Tally, listed
 
-IMPLICIT_TLS_PORT = 465
-"""Where TLS comes before SMTP (RFC 8314, section 3.3)."""
-
-HOST = r"^[\w.\-]+$|^[0-9A-Fa-f.]*:[0-9A-Fa-f.]*:[0-9A-Fa-f:.]*$"
-"""A name, an IPv4 or an IPv6 address, and no port."""
+CONNECT_SECONDS = 15.0
+"""Most time until a server has let us in; ours. A server that is there answers within seconds, and the rest
+of an attempt's time is for the mail."""
 
 GREYLIST_SECONDS = 300.0
 """Wait after a 450 or 451 for a recipient: servers that greylist want some minutes (Postgrey's default)."""
 
+HELD = "it may have arrived, and on_unknown: hold leaves it to you to replay it"
 
-def _is_mailbox(text: str) -> str:
-    Mailbox.parse(text)
-    return text
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
-
-
-Address = Annotated[str, AfterValidator(_is_mailbox)]
-Addresses = Annotated[list[Address], BeforeValidator(_listed, json_schema_input_type=Address | list[Address])]
-
-
-class EmailConfig(ChannelConfig):
-    """The section of an e-mail channel (specification, "EmailChannel")."""
-
-    smtp_server: str = Field(pattern=HOST, description="host name or address of the mail server")
-    smtp_port: int = Field(default=587, ge=1, le=65535, description="465 means TLS from the start")
-    use_tls: Flag = Field(default=True, description="STARTTLS, or on port 465 TLS from the start; never less")
-    ca_file: str = Field(default="", description="PEM file of the authorities to trust, not the system's")
-    sender: Address = Field(alias="from", description="who the mails come from: a@b.c or Name <a@b.c>")
-    username: SecretStr = Field(
-        default=SecretStr(""), description="login at the mail server; none when absent"
-    )
-    password: SecretStr = Field(default=SecretStr(""), description="password of the login")
-    to: Addresses = Field(default=[], description="receivers")
-    cc: Addresses = Field(default=[], description="receivers of a copy")
-    bcc: Addresses = Field(default=[], description="receivers of a copy whom the others do not see")
-    subject_prefix: str = Field(default="", max_length=50, description="put before every subject")
-    concurrency: int = Field(default=4, ge=1, le=100, description="most connections to the mail server")
-
-    @model_validator(mode="after")
-    def _is_complete(self) -> Self:
-        if not (self.to or self.cc or self.bcc):
-            raise ValueError("name at least one recipient in to, cc or bcc")
-        if bool(self.username.get_secret_value()) != bool(self.password.get_secret_value()):
-            raise ValueError("username and password belong together")
-        return self
+__all__ = ["EmailChannel", "EmailConfig"]
 
 
 class EmailChannel(Channel):
-    """Hands mails to one SMTP server over kept connections."""
+    """Hands mails to one SMTP server over kept connections.
+
+    Raises:
+        ChannelError: the section's `dkim` cannot be used.
+    """
 
     Config = EmailConfig
     default_events: ClassVar[frozenset[str]] = frozenset(
@@ -89,8 +63,13 @@ class EmailChannel(Channel):
 
     def __init__(self, config: EmailConfig) -> None:
         super().__init__(config)
-        to, cc, bcc = (tuple(map(Mailbox.parse, boxes)) for boxes in (config.to, config.cc, config.bcc))
-        self._letterhead = Letterhead(Mailbox.parse(config.sender), to, cc, config.subject_prefix)
+        to, cc, bcc, reply_to = (
+            tuple(map(Mailbox.parse, boxes)) for boxes in (config.to, config.cc, config.bcc, config.reply_to)
+        )
+        self._letterhead = Letterhead(
+            Mailbox.parse(config.sender), to, cc, reply_to, config.subject_prefix, config.list_unsubscribe
+        )
+        self._signer = _signer(config.dkim)
         self._recipients = list(dict.fromkeys(box.address for box in (*to, *cc, *bcc)))
         self._context: ssl.SSLContext | None = None
         self._pool = Pool(self._connect, config.concurrency)
@@ -112,14 +91,20 @@ class EmailChannel(Channel):
             outcome = _verdict(tally, message_id)
         if isinstance(outcome, Delivered):
             return outcome
+        if isinstance(outcome, Unknown) and self.config.on_unknown == "hold":
+            outcome = Rejected(outcome.reason, f"{outcome.detail}; {HELD}")
         progress = tally.progress and tally.progress | {"accepted": list(tally.accepted)}
         return msgspec.structs.replace(outcome, progress=progress)
 
     async def _written(self, message: FormattedMessage, message_id: str) -> bytes:
         if not message.attachments:
-            return compose(self._letterhead, message, message_id)
+            return self._mail(message, message_id)
         # Megabytes of base64 would hold up every other channel on this thread.
-        return await asyncio.to_thread(compose, self._letterhead, message, message_id)
+        return await asyncio.to_thread(self._mail, message, message_id)
+
+    def _mail(self, message: FormattedMessage, message_id: str) -> bytes:
+        mail = compose(self._letterhead, message, message_id)
+        return self._signer.signed(mail) if self._signer else mail
 
     async def _hand_in(self, mail: bytes, tally: Tally) -> None:
         sender = self._letterhead.sender.address
@@ -131,14 +116,6 @@ class EmailChannel(Channel):
             except Stale:
                 continue  # the pool has one dead connection less; a new one is never stale
 
-    @property
-    def encryption(self) -> Encryption:
-        """How the connections are protected."""
-        if not self.config.use_tls:
-            return Encryption.NONE
-        implicit = self.config.smtp_port == IMPLICIT_TLS_PORT
-        return Encryption.IMPLICIT if implicit else Encryption.STARTTLS
-
     async def _connect(self) -> Connection:
         config = self.config
         username, password = config.username.get_secret_value(), config.password.get_secret_value()
@@ -147,8 +124,16 @@ class EmailChannel(Channel):
             raise Failed(Rejected(Reason.CONFIGURATION, detail))
         if config.use_tls and self._context is None:
             self._context = await asyncio.to_thread(_trust, config.ca_file)
-        host, port = config.smtp_server, config.smtp_port
-        server = Server(host, port, self.encryption, self._context, username, password)
+        server = Server(
+            config.smtp_server,
+            config.smtp_port,
+            config.encryption,
+            self._context,
+            username,
+            password,
+            helo=config.helo,
+            patience=min(CONNECT_SECONDS, config.timeout_seconds / 2),
+        )
         return await Connection.open(server)
 
     def validate_config(self) -> list[str]:
@@ -185,6 +170,10 @@ def _verdict(tally: Tally, message_id: str) -> Outcome:
         return Rejected(Reason.RECIPIENT, listed(tally.refused))
     replies = list(dict.fromkeys(filter(None, tally.accepted.values())))
     return Delivered({"message_id": message_id, "accepted": list(tally.accepted), "replies": replies})
+
+
+def _signer(dkim: Dkim | None) -> Signer | None:
+    return Signer(dkim.domain, dkim.selector, dkim.private_key.get_secret_value()) if dkim else None
 
 
 def _trust(ca_file: str) -> ssl.SSLContext:

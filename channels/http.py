@@ -187,7 +187,7 @@ class Body(BytesPayload):
     written = False
 
     def __init__(self, value: bytes) -> None:
-        # Not by BytesPayload's, which warns of more than 1 MiB: where warnings are errors, that is a crash.
+        # Not the parent's own, which warns of more than 1 MiB: it is in memory in any case.
         Payload.__init__(self, value, content_type="application/octet-stream")
         self._size = len(value)
 

@@ -1,7 +1,7 @@
 """A mail as bytes, ready for the wire: ASCII, CRLF, no line beyond 998 octets.
 
-Built by hand: `email.message.EmailMessage` takes 1 ms for what takes 30 us here. The tests read every mail
-back with the standard library's parser.
+Built by hand: `email.message.EmailMessage` takes more than 10 times as long (docs/decisions/0012). The tests read
+every mail back with the standard library's parser.
 """
 
 import os
@@ -18,7 +18,10 @@ from urllib.parse import quote
 
 from knell.messages import Attachment, FormattedMessage, MessageFormat
 
+from ..templates.html_text import as_text
+from .mail_css import inlined
 from .mail_headers import Mailbox, one_line, unstructured
+from .mail_unsubscribe import Unsubscribe
 
 MAX_LINE = 998
 """Octets of a line without its CRLF (RFC 5322, section 2.1.1)."""
@@ -37,6 +40,7 @@ _MOSTLY_ASCII = 1.1
 
 _DOT_ATOM = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+(?:\.[A-Za-z0-9!#$%&'*+/=?^_`{|}~-]+)*")
 _MEDIA_TYPE = re.compile(r"[A-Za-z0-9!#$&^_.+-]{1,127}/[A-Za-z0-9!#$&^_.+-]{1,127}")
+_CONTENT_ID = re.compile(r"[A-Za-z0-9!#$%&'*+/=?^_`{|}~.@-]{1,200}")
 _PLAIN_FILENAME = re.compile(r"[A-Za-z0-9_.() -]{1,60}")
 
 
@@ -47,7 +51,9 @@ class Letterhead:
     sender: Mailbox
     to: tuple[Mailbox, ...] = ()
     cc: tuple[Mailbox, ...] = ()
+    reply_to: tuple[Mailbox, ...] = ()
     subject_prefix: str = ""
+    unsubscribe: Unsubscribe | None = None
 
     @cached_property
     def fields(self) -> str:
@@ -58,6 +64,8 @@ class Letterhead:
                 # RFC 5322 lets a mail have no To; filters of spam do not.
                 f"To: {_listed(self.to) or 'undisclosed-recipients:;'}\r\n",
                 f"Cc: {_listed(self.cc)}\r\n" if self.cc else "",
+                f"Reply-To: {_listed(self.reply_to)}\r\n" if self.reply_to else "",
+                self.unsubscribe.fields if self.unsubscribe else "",
                 # Out-of-office replies to an alert help nobody (RFC 3834).
                 "Auto-Submitted: auto-generated\r\nMIME-Version: 1.0\r\n",
             ]
@@ -73,7 +81,8 @@ def compose(
 ) -> bytes:
     """Return the mail that carries a message.
 
-    HTML content is a mapping with `subject`, `html` and `text`; text content is the text itself.
+    HTML content is a mapping with `subject`, `html` and `text`; text content is the text itself. HTML without
+    a text gets one that says the same.
 
     Args:
         letterhead: the fields all mails of the channel have.
@@ -129,17 +138,30 @@ def _job(event: Mapping[str, Any]) -> str:
 
 
 def _body(message: FormattedMessage) -> bytes:
-    html, text = "", ""
+    html, text = _contents(message)
+    pictures: list[bytes] = []
+    files: list[bytes] = []
+    for file in message.attachments:
+        inside = bool(html) and _CONTENT_ID.fullmatch(file.content_id) is not None
+        (pictures if inside else files).append(_file(file, inside=inside))
+    body = _related(_text("html", inlined(html)), pictures) if html else _text("plain", text)
+    if html and (text := text or as_text(html)):
+        body = _multipart(
+            "alternative", [_text("plain", text), body]
+        )  # last is best (RFC 2046, section 5.1.4)
+    return _multipart("mixed", [body, *files]) if files else body
+
+
+def _contents(message: FormattedMessage) -> tuple[str, str]:
+    """Return the HTML and the text."""
     if isinstance(message.content, dict):
-        html, text = str(message.content.get("html", "")), str(message.content.get("text", ""))
-    elif message.format is MessageFormat.HTML:
-        html = message.content
-    else:
-        text = message.content
-    parts = [_text("plain", text)] if text or not html else []
-    parts += [_text("html", html)] if html else []  # last is best (RFC 2046, section 5.1.4)
-    body = parts[0] if len(parts) == 1 else _multipart("alternative", parts)
-    return _multipart("mixed", [body, *map(_file, message.attachments)]) if message.attachments else body
+        return str(message.content.get("html", "")), str(message.content.get("text", ""))
+    return (message.content, "") if message.format is MessageFormat.HTML else ("", message.content)
+
+
+def _related(html: bytes, pictures: Sequence[bytes]) -> bytes:
+    """Put HTML and the pictures it shows together (RFC 2387)."""
+    return _multipart("related", [html, *pictures], '; type="text/html"') if pictures else html
 
 
 def _text(subtype: str, text: str) -> bytes:
@@ -156,15 +178,17 @@ def _text(subtype: str, text: str) -> bytes:
     return fields.encode("ascii") + octets
 
 
-def _file(attachment: Attachment) -> bytes:
+def _file(attachment: Attachment, *, inside: bool) -> bytes:
     kind = (
         attachment.content_type
         if _MEDIA_TYPE.fullmatch(attachment.content_type)
         else "application/octet-stream"
     )
+    name = f"Content-ID: <{attachment.content_id}>\r\n" if inside else ""
     fields = (
-        f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n"
-        f"Content-Disposition: attachment;\r\n {_filename(attachment.filename)}\r\n\r\n"
+        f"Content-Type: {kind}\r\nContent-Transfer-Encoding: base64\r\n{name}"
+        f"Content-Disposition: {'inline' if inside else 'attachment'};\r\n"
+        f" {_filename(attachment.filename)}\r\n\r\n"
     )
     return fields.encode("ascii") + _base64(attachment.content)
 
@@ -177,13 +201,13 @@ def _filename(name: str) -> str:
     return f"filename*=utf-8''{quote(octets.decode('utf-8', 'ignore'), safe='')}"
 
 
-def _multipart(subtype: str, parts: Sequence[bytes]) -> bytes:
+def _multipart(subtype: str, parts: Sequence[bytes], more: str = "") -> bytes:
     # Drawn at random, or an event that guesses it could add parts of its own to the mail.
     boundary = b"=_" + b2a_hex(os.urandom(12))
     pieces = [b"\r\n--%b\r\n%b" % (boundary, part) for part in parts]
-    kind = subtype.encode("ascii")
-    return b'Content-Type: multipart/%b; boundary="%b"\r\n%b\r\n--%b--\r\n' % (
-        kind,
+    return b'Content-Type: multipart/%b%b; boundary="%b"\r\n%b\r\n--%b--\r\n' % (
+        subtype.encode("ascii"),
+        more.encode("ascii"),
         boundary,
         b"".join(pieces),
         boundary,

@@ -14,15 +14,14 @@ import aiosmtplib
 
 from knell.messages import Reason, Rejected
 
+from .smtp_advice import NO_LOGIN_IN_CLEAR, NO_LOGIN_OFFERED, NO_STARTTLS
 from .smtp_verdicts import (
-    NO_LOGIN,
-    SERVICE_CLOSING,
-    TOO_MANY_RECIPIENTS,
     Failed,
     Reply,
     Stage,
     lost,
     refused,
+    unanswered,
 )
 from .tally import Tally
 
@@ -44,7 +43,12 @@ class Encryption(Enum):
 
 @dataclass(frozen=True)
 class Server:
-    """Where mail is handed in, and how. Credentials never show in its text."""
+    """Where mail is handed in, and how. Credentials never show in its text.
+
+    Attributes:
+        helo: the name told to the server; our address when empty.
+        patience: seconds until the server has let us in.
+    """
 
     host: str
     port: int
@@ -52,6 +56,8 @@ class Server:
     context: ssl.SSLContext | None = None
     username: str = ""
     password: str = ""
+    helo: str = ""
+    patience: float = 15.0
 
     def __repr__(self) -> str:
         return f"{self.host}:{self.port} ({self.encryption.value})"
@@ -72,6 +78,7 @@ class Connection:
 
     def __init__(self, smtp: aiosmtplib.SMTP) -> None:
         self._smtp = smtp
+        self._greeted = False
         self._waiting = False
         self.reused = False
         self.dirty = False
@@ -94,20 +101,25 @@ class Connection:
             local_hostname="localhost",  # the default asks the DNS for our own name; see _introduce
         )
         connection = cls(smtp)
+        deadline = asyncio.timeout(server.patience)
         try:
-            await connection._connect(server)
-        except BaseException:
+            async with deadline:
+                await connection._connect(server)
+        except BaseException as error:
             connection.drop()
+            if isinstance(error, TimeoutError) and deadline.expired():
+                raise unanswered(repr(server), server.patience, greeted=connection._greeted) from None
             raise
         return connection
 
     async def _connect(self, server: Server) -> None:
         try:
             await self._smtp.connect()
-            await self._introduce()
+            self._greeted = True
+            await self._introduce(server.helo)
             if server.encryption is Encryption.STARTTLS:
                 await self._encrypt()
-                await self._introduce()
+                await self._introduce(server.helo)
         except (aiosmtplib.SMTPConnectResponseError, aiosmtplib.SMTPHeloError) as error:
             raise refused(Stage.GREETING, Reply(error.code, error.message)) from None
         except (OSError, aiosmtplib.SMTPException) as error:
@@ -115,15 +127,15 @@ class Connection:
         if server.username:
             await self._log_in(server)
 
-    async def _introduce(self) -> None:
-        """Say EHLO with our address: always at hand, and as valid as a name (RFC 5321, section 4.1.4)."""
+    async def _introduce(self, name: str) -> None:
+        """Say EHLO, without a name with our address: as valid, and at hand (RFC 5321, section 4.1.4)."""
         address = self._smtp.get_transport_info("sockname")[0]
-        self._smtp.local_hostname = f"[IPv6:{address}]" if ":" in address else f"[{address}]"
+        self._smtp.local_hostname = name or (f"[IPv6:{address}]" if ":" in address else f"[{address}]")
         await self._smtp.ehlo()
 
     async def _encrypt(self) -> None:
         if not self._smtp.supports_extension("starttls"):
-            raise Failed(Rejected(Reason.TLS, "the mail server offers no STARTTLS"))
+            raise Failed(Rejected(Reason.TLS, NO_STARTTLS))
         try:
             await self._smtp.starttls()
         except aiosmtplib.SMTPResponseException as error:
@@ -132,7 +144,8 @@ class Connection:
     async def _log_in(self, server: Server) -> None:
         offered = [method for method in LOGIN_METHODS if method in self._smtp.server_auth_methods]
         if not offered:
-            raise Failed(Rejected(Reason.AUTHENTICATION, "the mail server offers no login that knell knows"))
+            why = NO_LOGIN_IN_CLEAR if server.encryption is Encryption.NONE else NO_LOGIN_OFFERED
+            raise Failed(Rejected(Reason.AUTHENTICATION, why))
         smtp = self._smtp
         login = {"plain": smtp.auth_plain, "login": smtp.auth_login, "cram-md5": smtp.auth_crammd5}[
             offered[0]
@@ -172,10 +185,10 @@ class Connection:
             reply = await self._ask(b"RCPT", f"TO:<{recipient}>".encode("ascii"))
             if reply.positive:
                 taken.append(recipient)
-            elif reply.code == SERVICE_CLOSING or reply.code in NO_LOGIN:
+            elif reply.blames_us:
                 raise refused(Stage.RCPT, reply)
             # With nobody taken before it, "too many recipients" is said of a full mailbox.
-            elif not (taken and reply.code in TOO_MANY_RECIPIENTS):
+            elif not (taken and reply.too_many_recipients):
                 (tally.defer if reply.temporary else tally.refuse)(recipient, reply.words)
         if taken:
             reply = await self._data(mail, tally)

@@ -7,7 +7,7 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from time import time
 from typing import Any, cast
-from urllib.parse import urlencode
+from urllib.parse import quote, urlencode
 
 from knell.messages import Delivered, Reason, Rejected, Retry, Unknown
 
@@ -36,17 +36,23 @@ OPTED_OUT = f"21610 {_REFUSALS[21610]}"
 """What is noted of a number whose owner wants no messages: a legal matter (Twilio error page 21610)."""
 
 _FAILURES = {
-    20003: (Reason.AUTHENTICATION, "the account SID and the auth token do not belong together"),
-    20404: (Reason.CONFIGURATION, "no such account or messaging service"),
-    21212: (Reason.CONFIGURATION, "the sender is not a valid number"),
+    20003: (
+        Reason.AUTHENTICATION,
+        "account_sid and auth_token do not fit; copy both from the Console",
+    ),
+    20404: (Reason.CONFIGURATION, "there is no such account or messaging service; check account_sid"),
+    21212: (Reason.CONFIGURATION, "from_number is not a valid number; write + and the country code"),
     21602: (Reason.INVALID_MESSAGE, "the text is empty"),
-    21603: (Reason.CONFIGURATION, "there is no sender"),
-    21606: (Reason.CONFIGURATION, "the sender is none of the account's numbers"),
+    21603: (Reason.CONFIGURATION, "there is no sender; set from_number"),
+    21606: (Reason.CONFIGURATION, "from_number is none of the account's numbers; buy it, or verify it"),
     21617: (Reason.TOO_LARGE, "the text is over 1,600 characters"),
-    21659: (Reason.CONFIGURATION, "the sender is none of the account's numbers"),
-    21660: (Reason.CONFIGURATION, "the sender belongs to another account"),
-    21661: (Reason.CONFIGURATION, "the sender cannot send text messages"),
+    21659: (Reason.CONFIGURATION, "from_number is none of the account's numbers; buy it, or verify it"),
+    21660: (Reason.CONFIGURATION, "from_number belongs to another account"),
+    21661: (Reason.CONFIGURATION, "from_number cannot send text messages; buy one that can"),
 }
+_ACTIVE = "active"
+_PRICE = re.compile(r"-?[0-9]{1,6}(\.[0-9]{1,9})?")
+_CURRENCY = re.compile("[A-Z]{3}")
 _LIMITS = {20429: None, 21611: QUEUE_FULL_AFTER}
 
 
@@ -56,6 +62,14 @@ class Taken:
 
     sid: str
     segments: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a message did cost: never negative, although Twilio writes it so."""
+
+    amount: float
+    currency: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,10 +119,27 @@ class Twilio:
                 return taken
         return None
 
+    async def price(self, sid: str, seconds: float) -> Price | Failure | None:
+        """Ask what a message did cost; None while Twilio does not know."""
+        answer = await self._get(f"/Messages/{quote(sid, safe='')}.json", seconds)
+        if not isinstance(answer, Answer):
+            return answer
+        said = answer.json_object()
+        amount, currency = said.get("price"), str(said.get("price_unit")).upper()
+        if not isinstance(amount, str) or _PRICE.fullmatch(amount) is None:
+            return None
+        return Price(abs(float(amount)), currency) if _CURRENCY.fullmatch(currency) else None
+
     async def check(self, seconds: float) -> Failure | None:
         """Say what is wrong with the account; nothing is sent."""
         answer = await self._get(".json", seconds)
-        return None if isinstance(answer, Answer) else answer
+        if not isinstance(answer, Answer):
+            return answer
+        status = answer.json_object().get("status", _ACTIVE)
+        if status == _ACTIVE:
+            return None
+        what = status if status in {"suspended", "closed"} else "not active"
+        return Rejected(Reason.CONFIGURATION, f"the account is {what}: see the Twilio Console")
 
     async def _get(self, path: str, seconds: float) -> Answer | Failure:
         answer = await self._http.request("GET", self._account + path, auth=self._auth, timeout=seconds)

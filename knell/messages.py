@@ -24,11 +24,15 @@ class MessageFormat(StrEnum):
 
 
 class Attachment(msgspec.Struct, frozen=True):
-    """A file that goes with a message."""
+    """A file that goes with a message.
+
+    With a `content_id` it is a picture inside of a mail's HTML: `<img src="cid:the-id">` shows it there.
+    """
 
     filename: str
     content: bytes
     content_type: str = "application/octet-stream"
+    content_id: str = ""
 
 
 class FormattedMessage(msgspec.Struct, frozen=True, kw_only=True):

@@ -17,6 +17,7 @@ from knell.messages import FormattedMessage, MessageFormat
 from .blame import explained
 from .context import plain_data, variables
 from .dialects import dialect_of
+from .html_text import as_text
 from .library import EXTENSIONS, Library, extension
 from .meter import collect, metered
 from .plain import messages_text
@@ -177,7 +178,7 @@ class TemplateEngine:
                 content = _decoded(text, kind)
             elif suffix == ".html":
                 subject = self._own_subject(context) or subject
-                content = {"subject": subject, "html": text, "text": self._text_beside(name, seen)}
+                content = {"subject": subject, "html": text, "text": self._text_beside(name, seen, text)}
         message_format = (
             MessageFormat.SLACK_BLOCKS if kind == "slack" and suffix == ".json" else _FORMATS[suffix]
         )
@@ -200,14 +201,17 @@ class TemplateEngine:
         html = Markup(collect(block[0](context)))  # noqa: S704 - only to take the entities out again
         return cut(one_line(html.unescape()), MAX_SUBJECT)
 
-    def _text_beside(self, name: str, seen: dict[str, Any]) -> str:
-        """Return the plain text of a mail: the file beside its HTML, else the folder's `base.txt`."""
-        stem = name.removesuffix(extension(name))
-        base = f"{name.rsplit('/', 1)[0]}/{'batch' if seen['count'] > 1 else 'base'}.txt"
-        found = self._library.find(f"{stem}.txt", base)
-        if found is None:
-            return messages_text(seen["entries"], catalog(seen["locale"]))
-        return self._run(found, seen)[0].strip()
+    def _text_beside(self, name: str, seen: dict[str, Any], html: str) -> str:
+        """Return the plain text of a mail: the file beside its HTML, the folder's `base.txt`, or the HTML's.
+
+        knell's own `base.txt` says what knell's own HTML does, and is no text for anybody else's.
+        """
+        library = self._library
+        beside = library.find(f"{name.removesuffix(extension(name))}.txt")
+        base = library.find(f"{name.rsplit('/', 1)[0]}/{'batch' if seen['count'] > 1 else 'base'}.txt")
+        if beside is None and base and library.is_given(base) >= library.is_given(name):
+            beside = base
+        return self._run(beside, seen)[0].strip() if beside else as_text(html)
 
 
 def _events(context: Mapping[str, Any]) -> list[NotificationEvent]:

@@ -21,6 +21,7 @@ class Library:
         for folder in folders:
             if not folder.is_dir():
                 raise TemplateError(f"template directory {folder} is not there")
+        self._given = {name for folder in folders for name in _files(folder)}
         folders.append(Path(str(files("knell.templates").joinpath("notifications"))))
         self._registered: dict[str, str] = {}
         self.loader: BaseLoader = ChoiceLoader([DictLoader(self._registered), FileSystemLoader(folders)])
@@ -30,7 +31,12 @@ class Library:
     def add(self, name: str, source: str = "") -> None:
         """Add a template, in front of every other of that name."""
         self._registered[name] = source
+        self._given.add(name)
         self._learn([*self.names(), name])
+
+    def is_given(self, name: str) -> bool:
+        """Whether a template, named in full, is not knell's own."""
+        return name in self._given
 
     def names(self) -> list[str]:
         """Return every name, with its extension."""

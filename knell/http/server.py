@@ -21,6 +21,7 @@ from knell.http.problems import Problem, problems
 from knell.http.reload import Reload
 from knell.http.service import Phase, Service
 from knell.http.tree import Tree
+from knell.http.twilio import Twilio
 from knell.log import log
 from knell.manager import NotificationManager
 
@@ -168,6 +169,6 @@ def application(service: Service) -> web.Application:
     """Return the routes of a service, with what every request goes through."""
     app = web.Application(middlewares=[problems, guard(service)])
     app.on_response_prepare.append(add_headers)
-    for part in (Probes(service), Events(service), Deliveries(service), Tree(service), Reload(service)):
-        app.add_routes(part.routes())
+    for part in (Probes, Events, Deliveries, Tree, Reload, Twilio):
+        app.add_routes(part(service).routes())
     return app

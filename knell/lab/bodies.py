@@ -1,7 +1,7 @@
 """Reading request bodies: JSON objects, forms, and forms with files."""
 
 from dataclasses import dataclass
-from email.parser import BytesHeaderParser
+from email.parser import BytesHeaderParser, HeaderParser
 from typing import Any, cast
 from urllib.parse import parse_qsl
 
@@ -71,7 +71,8 @@ def _part(piece: bytes) -> Part:
     head, found, content = piece.removeprefix(b"\r\n").partition(b"\r\n\r\n")
     if not found:
         raise ValueError("multipart with a part without a head")
-    fields = BytesHeaderParser().parsebytes(head)
+    # Browsers and bots write file names as they are, in UTF-8.
+    fields = HeaderParser().parsestr(head.decode())
     return Part(
         name=str(fields.get_param("name", "", header="content-disposition")),
         filename=fields.get_filename(),

@@ -40,6 +40,7 @@ class Discord(HttpStandIn):
 
     Attributes:
         ban_after: how many answers of 401, 403 or 429 within ten minutes end everything with a 403 page.
+        window_seconds: length of the window; a change opens new ones.
     """
 
     name = "discord"
@@ -51,9 +52,19 @@ class Discord(HttpStandIn):
         self._main = self._posts.new_hook()
         self._forum = self._posts.new_hook(forum=True)
         self._hooks = {hook.id: hook for hook in (self._main, self._forum)}
-        self._window = Window(LIMIT, WINDOW_SECONDS, setting.clock)
+        self.window_seconds = WINDOW_SECONDS
         self._invalid: deque[float] = deque()
         self._banned = False
+
+    @property
+    def window_seconds(self) -> float:
+        """Seconds in which a webhook takes five requests."""
+        return self._window_seconds
+
+    @window_seconds.setter
+    def window_seconds(self, seconds: float) -> None:
+        self._window_seconds = seconds
+        self._window = Window(LIMIT, seconds, self.setting.clock)
 
     @property
     def url(self) -> str:
@@ -76,6 +87,15 @@ class Discord(HttpStandIn):
         thread = self._posts.new_id()
         self._main.threads.add(thread)
         return thread
+
+    def delete_thread(self, thread: str) -> None:
+        """Delete a thread, with what is in it."""
+        for hook in self._hooks.values():
+            hook.threads.discard(thread)
+
+    def delete_message(self, message_id: str) -> None:
+        """Delete a message; the record still has it."""
+        self._posts.delete(message_id)
 
     def revoke(self) -> None:
         """Delete all webhooks: unknown from now on."""
@@ -111,7 +131,9 @@ class Discord(HttpStandIn):
         said = _said(answer)
         if not said:
             return "", max(seconds, CLOUDFLARE_SECONDS)
-        return ("" if said.get("global") else lane), max(seconds, float(said.get("retry_after", 0)))
+        wish = said.get("retry_after")
+        longest = max(seconds, float(wish) if isinstance(wish, int | float) else 0.0)
+        return ("" if said.get("global") else lane), longest
 
     def _answered(self, request: Request, fault: Fault | None) -> Answer:
         if self._banned:
@@ -147,7 +169,7 @@ class Discord(HttpStandIn):
         if quota.allowed:
             answer = self._act(request, hook, message_id)
         else:
-            why = f"over {LIMIT} in {WINDOW_SECONDS:g} s"
+            why = f"over {LIMIT} in {self.window_seconds:g} s"
             answer = replace(scripted(too_many(after)), refused=why)
         return replace(answer, headers={**answer.headers, **rate})
 

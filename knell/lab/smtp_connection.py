@@ -50,6 +50,8 @@ class Connection(SMTP):
             loop=loop,
         )
         self.fault: Fault | None = None
+        # aiosmtpd forgets the envelope before it replies.
+        self.content = b""
         self._smtp = smtp
         self._implicit_tls = implicit_tls
         self._at = (CONNECT, "")
@@ -147,9 +149,7 @@ class Connection(SMTP):
     def _note(self, answer: Answer | None) -> None:
         verb, argument = self._at
         at = self._smtp.setting.clock()
-        body = b""
-        if verb == END_OF_DATA and self.envelope is not None:
-            body = self.envelope.original_content or b""
+        body, self.content = self.content if verb == END_OF_DATA else b"", b""
         self._smtp.log(
             Request(provider=self._smtp.name, at=at, method=verb, path=argument, body=body, answer=answer)
         )
@@ -196,6 +196,7 @@ class _Hooks:
         self, server: Connection, _session: Session, envelope: Envelope
     ) -> str:
         fault, content = server.fault, envelope.original_content or b""
+        server.content = content
         if isinstance(fault, Hold) and not fault.stored:
             await fault.gate.passed()
         if isinstance(fault, Respond) and not fault.stored:

@@ -1,12 +1,12 @@
 """Twilio's Messages resource: accepts, refuses by number, and reports later how it ended."""
 
 import base64
-import hmac
 import re
 import secrets
 from collections.abc import Iterable
 from email.utils import format_datetime
 from http import HTTPStatus
+from random import Random
 from typing import Any
 
 from knell.lab import bodies
@@ -16,6 +16,7 @@ from knell.lab.record import Answer, Message, Request
 from knell.lab.segments import segments, smart_encoded
 from knell.lab.server import HttpStandIn, as_json
 from knell.lab.standin import Setting
+from knell.lab.twilio_forms import FINAL, answer_form, signature, status_form
 from knell.lab.twilio_rules import SENDER, TwilioError, check
 
 RATE = 100
@@ -24,7 +25,6 @@ RATE = 100
 PRICE = "-0.00790"
 """What a segment costs in the answers: a negative string, as Twilio has it (the amount is ours)."""
 
-_FINAL = {"delivered", "undelivered", "failed", "canceled", "partially_delivered"}
 _PATH = re.compile(r"/2010-04-01/Accounts/(?P<account>\w+)(?:/Messages(?:/(?P<sid>SM\w+))?)?\.json")
 
 
@@ -33,6 +33,7 @@ class Twilio(HttpStandIn):
 
     Attributes:
         account_sid, auth_token: the credentials; `api_key` and `api_secret` are accepted as well.
+        account_status: active, suspended or closed.
         numbers: the account's own numbers, valid as `From`.
         service_sid: its messaging service.
     """
@@ -46,6 +47,7 @@ class Twilio(HttpStandIn):
         self.api_key = f"SK{secrets.token_hex(16)}"
         self.api_secret = secrets.token_hex(16)
         self.service_sid = f"MG{secrets.token_hex(16)}"
+        self.account_status = "active"
         self.numbers = {SENDER}
         self._stopped: set[str] = set()
         self._told: set[str] = set()
@@ -89,38 +91,56 @@ class Twilio(HttpStandIn):
         resource = self._resources[sid]
         count = segments(resource["body"], resource["from"] or "")
         resource |= {"status": status, "error_code": error_code, "num_segments": str(count)}
-        if status in _FINAL and error_code is None:
+        if status in FINAL and error_code is None:
             resource |= {"price": f"{float(PRICE) * count:.5f}", "date_sent": format_datetime(self.now())}
 
-    def call_back(self, sid: str, statuses: Iterable[str], error_code: int | None = None) -> list[int]:
-        """Post signed status callbacks in just this order, and return the statuses they were answered with.
+    def call_back(
+        self, sid: str, statuses: Iterable[str], error_code: int | None = None, *, dice: Random | None = None
+    ) -> list[int]:
+        """Post signed status callbacks, and return the statuses they were answered with.
 
-        Blocks, so call it on a thread of your own. Give the statuses shuffled or twice to play the network.
+        Blocks, so call it on a thread of your own. They come in just this order; with dice each comes twice,
+        and in any order, as in a bad hour of the network. Fields that Twilio may add some day are there.
 
         Raises:
             ValueError: the message named no callback, or one that is not on this machine.
         """
-        resource = self._resources[sid]
-        forms: list[tuple[dict[str, str], str]] = []
-        for status in statuses:
-            form = {
-                "MessageSid": sid,
-                "MessageStatus": status,
-                "AccountSid": self.account_sid,
-                "To": str(resource["to"]),
-                "From": str(resource["from"] or ""),
-                "ApiVersion": "2010-04-01",
-            }
-            if error_code is not None and status in _FINAL:
-                form["ErrorCode"] = str(error_code)
-            forms.append((form, self.signature(self._callbacks.get(sid, ""), form)))
-        return post_callbacks(self._callbacks.get(sid, ""), forms)
+        each = list(statuses)
+        if dice is not None:
+            each *= 2
+            dice.shuffle(each)
+        forms = [status_form(self._resources[sid], status, error_code) for status in each]
+        return self._post(self._callbacks.get(sid, ""), forms)
+
+    def answer_back(self, url: str, number: str, text: str, *, to: str = SENDER, kind: str = "") -> int:
+        """Post what the owner of a number answers to the messaging webhook; return the status.
+
+        A STOP and a START count here as well. Blocks, as `call_back` does.
+
+        Args:
+            url: the webhook.
+            number: whose phone it is.
+            text: what they wrote.
+            to: our number, which they wrote to.
+            kind: the word of Advanced Opt-Out that the text stands for: STOP, START or HELP.
+
+        Raises:
+            ValueError: the webhook is not on this machine.
+        """
+        word = (kind or text).strip().upper()
+        if word == "STOP":
+            self.opt_out(number)
+        elif word == "START":
+            self.opt_in(number)
+        (status,) = self._post(url, [answer_form(self.account_sid, number, text, to, kind)])
+        return status
 
     def signature(self, url: str, form: dict[str, str]) -> str:
-        """Return `X-Twilio-Signature` (twilio.com/docs/usage/security)."""
-        text = url + "".join(f"{key}{form[key]}" for key in sorted(form))
-        digest = hmac.digest(self.auth_token.encode(), text.encode(), "sha1")
-        return base64.b64encode(digest).decode()
+        """Return `X-Twilio-Signature` for a form posted to a URL."""
+        return signature(self.auth_token, url, form)
+
+    def _post(self, url: str, forms: list[dict[str, str]]) -> list[int]:
+        return post_callbacks(url, [(form, self.signature(url, form)) for form in forms])
 
     def answer(self, request: Request) -> Answer:
         """Check credentials and account, then do what is asked."""
@@ -225,7 +245,7 @@ class Twilio(HttpStandIn):
                 raise TwilioError(20404, f"The resource {sid} was not found", HTTPStatus.NOT_FOUND)
             return dict(self._resources[sid])
         if "/Messages" not in request.path:
-            return {"sid": self.account_sid, "status": "active", "type": "Full"}
+            return {"sid": self.account_sid, "status": self.account_status, "type": "Full"}
         found = [resource for resource in self._resources.values() if _matches(resource, request)]
         return {"messages": found[::-1], "page": 0, "page_size": 50, "next_page_uri": None}
 

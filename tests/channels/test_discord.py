@@ -5,17 +5,9 @@ from typing import Any
 import pytest
 from pydantic import ValidationError
 
-from knell.channels.discord import DiscordChannel, DiscordConfig, escape
-from knell.messages import (
-    Delivered,
-    FormattedMessage,
-    MessageFormat,
-    Outcome,
-    Reason,
-    Rejected,
-    Retry,
-    Unknown,
-)
+from knell.channels.discord import DiscordChannel, escape
+from knell.channels.discord_config import DiscordConfig
+from knell.messages import Delivered, FormattedMessage, MessageFormat, Outcome
 
 Attempt = Callable[..., tuple[Outcome, list[dict[str, Any]]]]
 
@@ -56,95 +48,6 @@ def test_sender_and_thread(attempt: Attempt) -> None:
         "username": "NecroCode",
         "avatar_url": "https://example.com/a.png",
     }
-
-
-@pytest.mark.parametrize(
-    ("status", "code", "reason"),
-    [
-        (400, 50035, Reason.INVALID_MESSAGE),
-        (400, 50006, Reason.INVALID_MESSAGE),
-        (400, 220001, Reason.CONFIGURATION),
-        (400, 220003, Reason.CONFIGURATION),
-        (400, 12345, Reason.INVALID_MESSAGE),
-        (413, 40005, Reason.TOO_LARGE),
-        (413, 0, Reason.TOO_LARGE),
-        (401, 50027, Reason.AUTHENTICATION),
-        (401, 0, Reason.AUTHENTICATION),
-        (403, 50013, Reason.AUTHENTICATION),
-        (403, 0, Reason.AUTHENTICATION),
-        (404, 10015, Reason.GONE),
-        (404, 10003, Reason.CONFIGURATION),
-        (404, 0, Reason.CONFIGURATION),
-        (429, 20016, Reason.RATE_LIMIT),
-        (429, 20028, Reason.RATE_LIMIT),
-        (429, 20029, Reason.RATE_LIMIT),
-        (429, 40062, Reason.RATE_LIMIT),
-        (429, 30046, Reason.RATE_LIMIT),
-        (403, 20028, Reason.RATE_LIMIT),
-        (500, 0, Reason.SERVER_ERROR),
-        (502, 0, Reason.SERVER_ERROR),
-        (302, 0, Reason.CONFIGURATION),
-    ],
-)
-def test_codes(attempt: Attempt, status: int, code: int, reason: Reason) -> None:
-    """Each code has its class; without one the status decides."""
-    outcome, requests = attempt(make, MESSAGE, (status, {"message": "CANARY", "code": code}))
-    transient = reason in {Reason.RATE_LIMIT, Reason.SERVER_ERROR}
-    assert isinstance(outcome, Retry if transient else Rejected)
-    assert outcome.reason is reason
-    assert outcome.detail == f"Discord answered {status}" + (f" with code {code}" if code else "")
-    assert len(requests) == 1
-
-
-@pytest.mark.parametrize(
-    "body", ["", "<html>CANARY</html>", "[]", '{"code": "50035"}', '{"code": true}', '{"code": null}']
-)
-def test_errors_without_a_code_go_by_status(attempt: Attempt, body: str) -> None:
-    """What is no error of Discord's says no more than its status, and is not quoted."""
-    outcome, _ = attempt(make, MESSAGE, (404, body))
-    assert isinstance(outcome, Rejected)
-    assert outcome.reason is Reason.CONFIGURATION
-
-
-@pytest.mark.parametrize(
-    ("header", "body", "after"),
-    [
-        ("2", {"retry_after": 0.3, "global": False}, 2.0),
-        ("1", {"retry_after": 4.25, "global": False}, 4.25),
-        (None, {"retry_after": 4.25}, 4.25),
-        ("7", {"message": "slow down"}, 7.0),
-        (None, {"retry_after": 0.01}, 1.0),
-        (None, {"retry_after": 1e9}, 3600.0),
-        (None, {"retry_after": "soon"}, None),
-        (None, "<html>1015</html>", 60.0),
-        ("90", "<html>1015</html>", 90.0),
-    ],
-)
-def test_rate_limit(attempt: Attempt, header: str | None, body: Any, after: float | None) -> None:
-    """The longer of header and JSON counts; a page without JSON is Cloudflare's and means a minute."""
-    outcome, _ = attempt(make, MESSAGE, (429, body, {"Retry-After": header} if header else {}))
-    assert isinstance(outcome, Retry)
-    assert (outcome.reason, outcome.after) == (Reason.RATE_LIMIT, after)
-
-
-def test_global_limit_is_named(attempt: Attempt) -> None:
-    """A limit that holds for every webhook of this address says so."""
-    outcome, _ = attempt(make, MESSAGE, (429, {"retry_after": 1, "global": True}))
-    assert outcome == Retry(Reason.RATE_LIMIT, 1.0, "Discord answered 429, for every webhook")
-
-
-def test_answer_without_a_body_is_taken(attempt: Attempt) -> None:
-    """204 means that `wait` was lost on the way: delivered, as far as anybody can say."""
-    outcome, _ = attempt(make, MESSAGE, (204, ""))
-    assert outcome == Delivered(None, "Discord answered 204, without a reference")
-
-
-@pytest.mark.parametrize("body", ["", "ok", "{}", '{"id": '])
-def test_success_without_a_message_is_unknown(attempt: Attempt, body: str) -> None:
-    """200 without the message that was made proves nothing."""
-    outcome, _ = attempt(make, MESSAGE, (200, body))
-    assert isinstance(outcome, Unknown)
-    assert outcome.reason is Reason.SERVER_ERROR
 
 
 @pytest.mark.parametrize(
@@ -197,7 +100,27 @@ def test_username_is_checked(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "section", [{}, {"webhook_url": "CANARY"}, {"webhook_url": "https://h", "avatar_url": "a.png"}]
+    "section",
+    [
+        {},
+        {"webhook_url": "CANARY"},
+        {"webhook_url": "https://h", "avatar_url": "a.png"},
+        {"webhook_url": "https://h/api/webhooks/1/CANARY/slack"},
+        {"webhook_url": "https://h/api/webhooks/1/CANARY/github"},
+        {"webhook_url": "https://h", "thread_id": "general"},
+        {"webhook_url": "https://h", "thread_id": ""},
+        {"webhook_url": "https://h", "thread_name": ""},
+        {"webhook_url": "https://h", "thread_name": "x" * 101},
+        {"webhook_url": "https://h", "thread_name": "{job"},
+        {"webhook_url": "https://h", "thread_name": "{}"},
+        {"webhook_url": "https://h", "thread_name": "{job.__class__}"},
+        {"webhook_url": "https://h", "thread_name": "{job!r}"},
+        {"webhook_url": "https://h", "thread_name": "{job:>9}"},
+        {"webhook_url": "https://h", "thread_name": "{job}", "thread_id": "1"},
+        {"webhook_url": "https://h?thread_id=1", "thread_name": "{job}"},
+        {"webhook_url": "https://h", "updates": "delete"},
+        {"webhook_url": "https://h", "concurrency": 0},
+    ],
 )
 def test_section_is_checked(section: dict[str, Any]) -> None:
     """A section that cannot work is an error, and shows no secret."""
@@ -213,9 +136,44 @@ def test_secrets_do_not_show() -> None:
 
 
 def test_defaults() -> None:
-    """A rate that never sends more than five in two seconds, and the events of the specification's table."""
-    rate = make("https://h").config.rate_limit
-    assert rate is not None
-    assert rate.burst + 2 * rate.max_requests / rate.window_seconds <= 5
+    """One request at a time, a rate that answers correct, the events of the specification's table."""
+    config = make("https://h").config
+    assert config.rate_limit is not None
+    assert (config.rate_limit.max_requests, config.rate_limit.window_seconds) == (5, 2)
+    assert (config.concurrency, config.updates) == (1, "post")
     expected = ["job_completed", "job_failed", "job_started", "pr_created", "task_completed"]
     assert sorted(DiscordChannel.default_events) == expected
+
+
+@pytest.mark.parametrize(
+    ("keys", "problem"),
+    [
+        ({}, ""),
+        ({"batch": {"enabled": True}}, ""),
+        ({"batch": {"enabled": True}, "updates": "edit"}, "batch: a digest of several jobs"),
+        ({"batch": {"enabled": True}, "thread_name": "{job}"}, "batch: a digest of several jobs"),
+        ({"concurrency": 2}, "concurrency: more than 1"),
+    ],
+)
+def test_keys_that_do_not_go_together(keys: dict[str, Any], problem: str) -> None:
+    """`knell check` says what will not work as somebody may expect."""
+    found = make("https://h", **keys).validate_config()
+    assert [text[: len(problem)] for text in found] == [problem] * bool(problem)
+
+
+def test_thread_of_the_section(attempt: Attempt) -> None:
+    """A thread of the section goes into the address, and wins over one that stands there."""
+
+    def threaded(base: str) -> DiscordChannel:
+        return make("", webhook_url=f"{base}/api/webhooks/1/CANARY?thread_id=9", thread_id="10")
+
+    _, (request,) = attempt(threaded, MESSAGE, DONE)
+    assert request["path"] == "/api/webhooks/1/CANARY?thread_id=10&wait=true"
+
+
+def test_components_are_announced(attempt: Attempt) -> None:
+    """Discord ignores the buttons of a message unless the address says that there are some."""
+    button = {"type": 2, "style": 5, "label": "Log", "url": "https://x.io"}
+    content = {**EMBED, "components": [{"type": 1, "components": [button]}]}
+    _, (request,) = attempt(make, FormattedMessage(format=MessageFormat.JSON, content=content), DONE)
+    assert request["path"] == "/api/webhooks/1/CANARY?with_components=true&wait=true"

@@ -240,6 +240,8 @@ def test_attachments_are_sent() -> None:
         ({"EHLO": "550 blocked"}, Rejected, Reason.CONFIGURATION),
         ({"EHLO": DROP}, Retry, Reason.CONNECTION_ERROR),
         ({"MAIL": "421 closing"}, Retry, Reason.SERVER_ERROR),
+        ({"MAIL": "452 4.3.1 disk full"}, Retry, Reason.SERVER_ERROR),
+        ({"MAIL": "553 5.7.1 not yours"}, Rejected, Reason.CONFIGURATION),
         ({"MAIL": "450 4.7.1 too much mail"}, Retry, Reason.SERVER_ERROR),
         ({"MAIL": "530 5.7.0 log in first"}, Rejected, Reason.AUTHENTICATION),
         ({"MAIL": "538 5.7.11 encrypt first"}, Rejected, Reason.AUTHENTICATION),
@@ -249,6 +251,10 @@ def test_attachments_are_sent() -> None:
         ({"MAIL": DROP}, Retry, Reason.CONNECTION_ERROR),
         ({"RCPT": "421 closing"}, Retry, Reason.SERVER_ERROR),
         ({"RCPT": "530 5.7.0 log in first"}, Rejected, Reason.AUTHENTICATION),
+        ({"RCPT": "550 5.1.8 bad sender's domain"}, Rejected, Reason.CONFIGURATION),
+        ({"RCPT": "553 5.7.1 <a@b.c>: Sender address rejected: not yours"}, Rejected, Reason.CONFIGURATION),
+        ({"RCPT": "554 5.7.1 <x[192.0.2.1]>: Client host rejected: no"}, Rejected, Reason.CONFIGURATION),
+        ({"RCPT": "504 5.5.2 <x>: Helo command rejected: no"}, Rejected, Reason.CONFIGURATION),
         ({"RCPT": DROP}, Retry, Reason.CONNECTION_ERROR),
         ({"DATA": "421 closing"}, Retry, Reason.SERVER_ERROR),
         ({"DATA": "451 later"}, Retry, Reason.SERVER_ERROR),
@@ -352,7 +358,16 @@ def test_refused_and_deferred_together_end_as_refused() -> None:
     assert server.commands.count(f"RCPT TO:<{A}>") == 1
 
 
-@pytest.mark.parametrize("code", ["452 4.5.3 too many recipients", "552 too many recipients"])
+@pytest.mark.parametrize(
+    "code",
+    [
+        "452 4.5.3 too many recipients",
+        "552 too many recipients",
+        "452 busy",
+        "550 5.5.3 too many",
+        "451 4.5.3 too many",
+    ],
+)
 def test_too_many_recipients_go_in_another_transaction_at_once(code: str) -> None:
     """A limit per mail costs no attempt: the rest follows in the same session."""
     [outcome], server = sent({f"RCPT TO:<{B}>": [code], f"RCPT TO:<{C}>": [code, code]})
@@ -397,6 +412,57 @@ def test_recipients_settled_before_the_connection_was_lost_stay_settled() -> Non
     assert isinstance(outcomes[0], Unknown)
     assert outcomes[0].progress == {"accepted": [], "refused": {A: "550 no"}}
     assert server.commands.count(f"RCPT TO:<{A}>") == 1
+
+
+@pytest.mark.parametrize(
+    ("answers", "limit", "reason"),
+    [
+        ({".": [DROP]}, 60.0, Reason.CONNECTION_ERROR),
+        ({".": [SILENCE]}, 0.3, Reason.TIMEOUT),
+    ],
+)
+def test_a_mail_that_may_have_arrived_is_held_where_the_section_says_so(
+    answers: dict[str, str | list[str]], limit: float, reason: Reason
+) -> None:
+    """`on_unknown: hold`: no second copy without a person's order, and who has it for sure is known."""
+    answers |= {f"RCPT TO:<{A}>": ["550 no"]}
+    outcomes, server = sent(answers, attempts=1, on_unknown="hold", timeout_seconds=limit)
+    [outcome] = outcomes
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason is reason
+    assert "on_unknown: hold" in outcome.detail
+    assert outcome.progress == {"accepted": [], "refused": {A: "550 no"}}
+    assert server.copies == [B, C]
+
+
+def test_holding_changes_nothing_about_what_cannot_have_arrived() -> None:
+    """A connection that breaks before the mail is a reason to try again, hold or not."""
+    outcomes, server = sent({"DATA": [DROP]}, attempts=2, on_unknown="hold")
+    assert isinstance(outcomes[0], Retry)
+    assert isinstance(outcomes[1], Delivered)
+    assert server.copies == EVERYBODY
+
+
+@pytest.mark.parametrize(
+    ("stage", "words"),
+    [("GREETING", "implicit_tls: true"), ("EHLO", "has not let us in"), ("AUTH", "has not let us in")],
+)
+def test_a_server_that_lets_nobody_in_gets_half_of_the_time(stage: str, words: str) -> None:
+    """The words tell a server that never greeted, as one does that waits for TLS, from one that stalls."""
+    [outcome], server = sent(
+        {"EHLO": "250-test\r\n250 AUTH PLAIN", stage: SILENCE}, timeout_seconds=0.6, **LOGIN
+    )
+    assert isinstance(outcome, Retry)
+    assert outcome.reason is Reason.TIMEOUT
+    assert outcome.detail.startswith(f"127.0.0.1:{server.port} (no TLS) ")
+    assert "within 0.3 s" in outcome.detail
+    assert words in outcome.detail
+
+
+def test_the_name_told_to_the_server() -> None:
+    """`helo` of the section, for servers that want a name they know."""
+    _, server = sent(helo="build.example.com")
+    assert server.commands[0] == "EHLO build.example.com"
 
 
 @pytest.mark.parametrize(
@@ -661,6 +727,46 @@ def test_health_is_a_login() -> None:
     assert not bad
     assert "535" in detail
     assert verbs == ["EHLO", "AUTH", "RSET", "QUIT", "EHLO", "AUTH"]
+
+
+@pytest.mark.parametrize(
+    ("answers", "change", "words"),
+    [
+        ({"AUTH": "535 5.7.8 no"}, {}, "check username and password"),
+        ({"AUTH": "534 5.7.9 no"}, {}, "app password"),
+        ({"AUTH": "530 5.7.0 no"}, {}, "use_tls: true"),
+        ({"EHLO": "250 test"}, {}, "use_tls: true"),
+        ({"EHLO": "250 test"}, {"use_tls": True}, "offers no STARTTLS"),
+        ({"EHLO": "250 test"}, {"use_tls": True}, "implicit_tls: true"),
+        ({}, {"use_tls": True, "implicit_tls": True}, "the port does not begin with TLS"),
+        ({"GREETING": "554 no"}, {}, "ask whoever runs it"),
+        ({"EHLO": "550 no"}, {}, "helo"),
+        ({"GREETING": SILENCE}, {"timeout_seconds": 0.4}, "firewall"),
+    ],
+)
+def test_health_says_what_to_do(answers: dict[str, str], change: dict[str, Any], words: str) -> None:
+    """What `knell test` shows of a section that does not work: the key to change, in words."""
+
+    async def run() -> str:
+        offer = {"EHLO": "250-test\r\n250 AUTH PLAIN", **answers}
+        async with serving(offer) as server, opened(server, **{**LOGIN, **change}) as channel:
+            health = await channel.health_check()
+            assert not health.healthy
+            return health.detail
+
+    assert words in asyncio.run(run())
+
+
+def test_health_where_nobody_listens() -> None:
+    """The two keys that may be wrong."""
+
+    async def run() -> str:
+        async with serving() as server:
+            pass
+        async with opened(server) as channel:
+            return (await channel.health_check()).detail
+
+    assert "nobody listens there: check smtp_server and smtp_port" in asyncio.run(run())
 
 
 @pytest.mark.parametrize("end", [DROP, SILENCE, "500 what"])

@@ -6,6 +6,8 @@ import pytest
 
 from knell.channels.email import EmailChannel, EmailConfig
 from knell.channels.registry import find
+from knell.channels.smtp import Encryption
+from knell.errors import ChannelError
 
 A = "a@example.com"
 GOOD = {"smtp_server": "mail.example.com", "from": "knell@example.com", "to": [A]}
@@ -48,12 +50,55 @@ def test_the_section_of_the_specification_is_valid() -> None:
         ({"password": "me"}, "password"),
         ({"subject_prefix": "x" * 51}, "subject_prefix"),
         ({"smtp_host": "typo"}, "smtp_host"),
+        ({"use_tls": False, "implicit_tls": True}, "implicit_tls"),
+        ({"implicit_tls": 1}, "implicit_tls"),
+        ({"helo": "a b"}, "helo"),
+        ({"helo": "a\r\nMAIL"}, "helo"),
+        ({"reply_to": "nobody"}, "reply_to"),
+        ({"on_unknown": "drop"}, "on_unknown"),
+        ({"list_unsubscribe": {}}, "list_unsubscribe"),
+        ({"list_unsubscribe": {"url": "https://x y"}}, "list_unsubscribe.url"),
+        ({"dkim": {"domain": "example.com", "selector": "k1"}}, "dkim.private_key"),
+        ({"dkim": {"domain": "a b", "selector": "k1", "private_key": "x"}}, "dkim.domain"),
+        ({"dkim": {"domain": "example.com", "selector": "k;1", "private_key": "x"}}, "dkim.selector"),
     ],
 )
 def test_mistakes_in_the_section_are_named(change: dict[str, Any], place: str) -> None:
     """Each is refused when the configuration is read, by its key."""
     with pytest.raises(ValueError, match=place):
         EmailConfig.model_validate(GOOD | change)
+
+
+@pytest.mark.parametrize(
+    ("change", "encryption"),
+    [
+        ({}, Encryption.STARTTLS),
+        ({"smtp_port": 25}, Encryption.STARTTLS),
+        ({"smtp_port": 465}, Encryption.IMPLICIT),
+        ({"smtp_port": 2465, "implicit_tls": True}, Encryption.IMPLICIT),
+        ({"smtp_port": 465, "implicit_tls": False}, Encryption.STARTTLS),
+        ({"use_tls": False}, Encryption.NONE),
+        ({"use_tls": False, "smtp_port": 465}, Encryption.NONE),
+        ({"use_tls": False, "implicit_tls": False}, Encryption.NONE),
+    ],
+)
+def test_how_connections_are_protected(change: dict[str, Any], encryption: Encryption) -> None:
+    """TLS unless waived; from the start on port 465, or where the section says so."""
+    assert EmailConfig.model_validate(GOOD | change).encryption is encryption
+
+
+def test_an_unusable_dkim_key_is_a_mistake_of_the_configuration() -> None:
+    """The channel cannot be made, so that `knell check` and a start say so; the key shows nowhere."""
+    dkim = {"domain": "example.com", "selector": "k1", "private_key": "s3cret"}
+    config = EmailConfig.model_validate(GOOD | {"dkim": dkim})
+    with pytest.raises(ChannelError, match=r"dkim.private_key: .*PEM") as error:
+        EmailChannel(config)
+    assert "s3cret" not in str(error.value) + repr(config)
+
+
+def test_a_mail_server_has_a_minute_for_its_answer() -> None:
+    """Longer than other providers: who hangs up during its search for spam gets the mail sent twice."""
+    assert EmailConfig.model_validate(GOOD).timeout_seconds == 60
 
 
 @pytest.mark.parametrize("server", ["mail", "192.0.2.1", "::1", "2001:db8::25", "mail_1.example.com"])

@@ -2,14 +2,18 @@
 
 import asyncio
 import ssl
+from base64 import b64encode
 from collections.abc import AsyncGenerator, Callable, Iterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import dkim
 import pytest
 import trustme
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from knell.channels.email import EmailChannel, EmailConfig
 from knell.channels.http import Http
@@ -238,7 +242,12 @@ def _of_another_authority(_: trustme.CA) -> trustme.LeafCert:
 
 
 @pytest.mark.parametrize(
-    ("leaf", "words"), [(_expired, "expired"), (_of_another_host, "match"), (_of_another_authority, "issuer")]
+    ("leaf", "words", "fix"),
+    [
+        (_expired, "expired", "renew"),
+        (_of_another_host, "match", "smtp_server must be"),
+        (_of_another_authority, "issuer", "ca_file"),
+    ],
 )
 def test_a_certificate_that_proves_nothing(
     lab_of: LabOf,
@@ -246,6 +255,7 @@ def test_a_certificate_that_proves_nothing(
     ca_file: str,
     leaf: Callable[[trustme.CA], trustme.LeafCert],
     words: str,
+    fix: str,
 ) -> None:
     """The handshake fails, the channel is to blame, the server sees no MAIL; plain text is no way out."""
     lab = lab_of(leaf(authority))
@@ -253,6 +263,7 @@ def test_a_certificate_that_proves_nothing(
     assert isinstance(outcome, Rejected)
     assert outcome.reason is Reason.TLS
     assert words in outcome.detail
+    assert fix in outcome.detail
     assert "MAIL" not in {request.method for request in lab.smtp.requests}
 
 
@@ -282,7 +293,7 @@ def test_port_465_begins_with_tls(lab: Lab, ca_file: str) -> None:
     """`use_tls` means STARTTLS on every other port; a mail goes out either way."""
     section = {"smtp_server": "mail.example.com", "from": "a@b.c", "to": "a@b.c"}
     encryptions = {
-        port: EmailChannel(EmailConfig.model_validate({**section, "smtp_port": port})).encryption
+        port: EmailConfig.model_validate({**section, "smtp_port": port}).encryption
         for port in (25, 465, 587, 2525)
     }
     assert encryptions == {465: Encryption.IMPLICIT} | dict.fromkeys((25, 587, 2525), Encryption.STARTTLS)
@@ -307,6 +318,43 @@ def test_port_465_begins_with_tls(lab: Lab, ca_file: str) -> None:
 
     assert list(asyncio.run(run()).accepted) == ["team@example.com"]
     assert lab.violations == ()
+
+
+def test_another_port_may_begin_with_tls(lab: Lab, ca_file: str) -> None:
+    """`implicit_tls: true`, for providers that have such a port besides 465."""
+    [outcome] = sent(lab, ca_file=ca_file, smtp_port=lab.smtp.tls_port, implicit_tls=True)
+    assert isinstance(outcome, Delivered)
+    assert lab.violations == ()
+
+
+@pytest.mark.parametrize("bcc", [[], ["team+1@example.com", "team+2@example.com", "team+3@example.com"]])
+def test_a_signed_mail_arrives_signed(lab: Lab, ca_file: str, bcc: list[str]) -> None:
+    """What the server got verifies, in every transaction of it, with the files and the way out."""
+    lab.smtp.max_recipients = 2
+    key = ed25519.Ed25519PrivateKey.generate()
+    pem = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption()).decode()
+    public = b64encode(key.public_key().public_bytes(Encoding.Raw, PublicFormat.Raw))
+    changes: dict[str, Any] = {
+        "dkim": {"domain": "example.com", "selector": "k1", "private_key": pem},
+        "list_unsubscribe": {"url": "https://example.com/leave"},
+    }
+
+    async def run() -> Outcome:
+        async with opened(lab, ca_file=ca_file, bcc=bcc, **changes) as channel:
+            file = Attachment("a.log", b".\r\n..\r\n" * 50)
+            return await channel.send(message(attachments=(file,)))
+
+    assert isinstance(asyncio.run(run()), Delivered)
+    mails = [request.body for request in lab.smtp.requests if request.method == "."]
+    assert len(mails) == 1 + len(bcc) // 2
+
+    def dns(name: bytes, timeout: int = 5) -> bytes:
+        assert (name, bool(timeout)) == (b"k1._domainkey.example.com.", True)
+        return b"v=DKIM1; k=ed25519; p=" + public
+
+    for mail in mails:
+        assert dkim.verify(mail, dnsfunc=dns)  # pyright: ignore[reportUnknownMemberType]
+    assert all(b"list-unsubscribe:list-unsubscribe-post:" in mail.replace(b"\r\n ", b"") for mail in mails)
 
 
 def test_tls_on_a_port_that_speaks_plainly(lab: Lab, ca_file: str) -> None:

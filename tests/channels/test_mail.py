@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from knell.channels.mail import Letterhead, compose, subject_of
 from knell.channels.mail_headers import Mailbox
+from knell.channels.mail_unsubscribe import Unsubscribe
 from knell.events import NotificationEvent
 from knell.messages import Attachment, FormattedMessage, MessageFormat
 
@@ -116,9 +117,8 @@ def test_text_comes_first_and_html_last() -> None:
     [
         (plain("só"), "text/plain", "só"),
         (plain(""), "text/plain", ""),
-        (html(text=""), "text/html", "<p>it failed</p>"),
         (html(markup=""), "text/plain", "it failed"),
-        (html(content="<b>x</b>"), "text/html", "<b>x</b>"),
+        (html(text="", markup="<p> </p>"), "text/html", "<p> </p>"),
     ],
 )
 def test_one_body_needs_no_multipart(message: FormattedMessage, kind: str, said: str) -> None:
@@ -126,6 +126,27 @@ def test_one_body_needs_no_multipart(message: FormattedMessage, kind: str, said:
     mail = read(composed(LETTERHEAD, message))
     assert mail.get_content_type() == kind
     assert words(mail) == said
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        html(text="", markup="<h1>Job failed</h1><p>see <a href='https://x.y/1'>log</a></p>"),
+        html(content="<h1>Job failed</h1><p>see <a href='https://x.y/1'>log</a></p>"),
+    ],
+)
+def test_html_without_a_text_gets_one(message: FormattedMessage) -> None:
+    """Whoever gives HTML alone reaches people who read text, too."""
+    mail = read(composed(LETTERHEAD, message))
+    assert [part.get_content_type() for part in mail.iter_parts()] == ["text/plain", "text/html"]
+    assert words(mail.get_body(["plain"])) == "Job failed\n\nsee log: https://x.y/1"
+
+
+def test_styles_go_into_the_elements() -> None:
+    """Gmail's app and Outlook drop `<style>`: what it says is in the elements, too."""
+    markup = "<html><head><style>p { color: red }</style></head><body><p>x</p></body></html>"
+    mail = read(composed(LETTERHEAD, html(markup=markup)))
+    assert '<p style="color: red;">x</p>' in words(mail.get_body(["html"]))
 
 
 @given(ANY_TEXT, ANY_TEXT, ANY_TEXT)
@@ -186,6 +207,52 @@ def test_attachments_come_back(content: bytes, filename: str, content_type: str)
     assert attached.keys() == ["Content-Type", "Content-Transfer-Encoding", "Content-Disposition"]
 
 
+PICTURE = Attachment("chart.png", b"\x89PNG", "image/png", content_id="chart@knell")
+
+
+def test_pictures_are_inside_the_html() -> None:
+    """A file with a content id belongs to the HTML part; other files stand beside the body."""
+    files = (Attachment("build.log", b"1"), PICTURE)
+    mail = read(composed(LETTERHEAD, html(markup='<img src="cid:chart@knell">', attachments=files)))
+    assert [part.get_content_type() for part in mail.walk()] == [
+        "multipart/mixed",
+        "multipart/alternative",
+        "text/plain",
+        "multipart/related",
+        "text/html",
+        "image/png",
+        "application/octet-stream",
+    ]
+    [related] = [part for part in mail.walk() if part.get_content_type() == "multipart/related"]
+    assert related.get_param("type") == "text/html"
+    picture = list(related.walk())[-1]
+    assert picture["Content-ID"] == "<chart@knell>"
+    assert picture.get_content_disposition() == "inline"
+    assert picture.get_filename() == "chart.png"
+    assert picture.get_payload(decode=True) == b"\x89PNG"
+
+
+@pytest.mark.parametrize(
+    ("message", "files"),
+    [
+        (plain(attachments=(PICTURE,)), ["chart.png"]),
+        (html(attachments=(Attachment("a.png", b"1", "image/png", content_id="a>\r\nX: y"),)), ["a.png"]),
+    ],
+)
+def test_a_picture_that_no_html_can_show_is_a_file(message: FormattedMessage, files: list[str]) -> None:
+    """In a mail of text, or with an id that is none, it is attached like any other."""
+    mail = read(composed(LETTERHEAD, message))
+    assert mail.get_content_type() == "multipart/mixed"
+    assert [part.get_filename() for part in mail.iter_attachments()] == files
+    assert all(part["Content-ID"] is None for part in mail.walk())
+
+
+def test_pictures_alone_need_no_mixed() -> None:
+    """Without other files the alternative is the outermost part."""
+    mail = read(composed(LETTERHEAD, html(attachments=(PICTURE,))))
+    assert mail.get_content_type() == "multipart/alternative"
+
+
 @pytest.mark.parametrize(
     "name", ["build.log", "build log (1).txt", "ビルド.log", 'a"b.txt', "a;b=c.txt", "../x"]
 )
@@ -232,6 +299,19 @@ def test_a_mail_without_visible_receivers_has_a_to() -> None:
 def test_where_the_subject_comes_from(message: FormattedMessage, subject: str) -> None:
     """The template's subject, else the metadata's, else the event's title, on one line of bounded length."""
     assert subject_of(message) == subject
+
+
+def test_answers_and_goodbyes_have_addresses() -> None:
+    """`reply_to` and `list_unsubscribe` of the configuration are in every mail."""
+    letterhead = Letterhead(
+        Mailbox("knell@example.com"),
+        reply_to=(Mailbox("ops@example.com", "Ops"),),
+        unsubscribe=Unsubscribe(url="https://example.com/leave?l=1", mailto="leave@example.com"),
+    )
+    mail = read(composed(letterhead, html()))
+    assert mail["Reply-To"] == "Ops <ops@example.com>"
+    assert mail["List-Unsubscribe"] == "<mailto:leave@example.com>, <https://example.com/leave?l=1>"
+    assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
 
 
 def test_the_prefix_stands_before_the_subject() -> None:

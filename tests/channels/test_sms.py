@@ -3,15 +3,21 @@
 import asyncio
 from collections.abc import AsyncGenerator, Iterator
 from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from time import time
 from typing import Any
 
 import pytest
 
 from knell.channels import sms
 from knell.channels.http import Http
+from knell.channels.memory import Scratch
+from knell.channels.optouts import OptOuts
 from knell.channels.segments import segments
-from knell.channels.sms import SmsChannel, SmsConfig
+from knell.channels.sms import SmsChannel
+from knell.channels.sms_config import SmsConfig
 from knell.config.schema import Security
+from knell.errors import StoreError
 from knell.lab import Drop, Fault, Lab, Reset, Respond
 from knell.messages import (
     Delivered,
@@ -37,11 +43,14 @@ def lab() -> Iterator[Lab]:
 
 
 @asynccontextmanager
-async def opened(lab: Lab, **changes: Any) -> AsyncGenerator[SmsChannel, None]:
+async def opened(
+    lab: Lab, *, memory: Scratch | None = None, **changes: Any
+) -> AsyncGenerator[SmsChannel, None]:
     """Run a channel that talks to the lab's Twilio."""
     section = {key: value for key, value in lab.twilio.section().items() if key != "type"}
     http = Http(Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}))
     channel = SmsChannel(SmsConfig.model_validate({**section, "to_numbers": [A, B, C], **changes}))
+    channel.memory = memory or Scratch()
     await channel.open(http)
     try:
         yield channel
@@ -126,21 +135,93 @@ def test_an_opt_out_is_never_written_to_again(lab: Lab) -> None:
     assert lab.violations == ()
 
 
-def test_after_start_a_replay_reaches_the_number(lab: Lab) -> None:
-    """An operator who replays the dead letter knows that the owner has opted in again."""
+def test_a_replay_is_no_consent(lab: Lab) -> None:
+    """An operator who replays a dead letter cannot lift a legal stop, nor can a restart."""
     lab.twilio.opt_out(B)
 
     async def run() -> list[Outcome]:
-        async with opened(lab, to_numbers=[B]) as channel:
+        memory = Scratch()
+        async with opened(lab, memory=memory, to_numbers=[B]) as channel:
+            first = await channel.send(message())
+            assert isinstance(first, Rejected)
+            replays = [await channel.send(message(progress=dict(first.progress)))]
+        async with opened(lab, memory=memory, to_numbers=[B]) as channel:
+            replays.append(await channel.send(message(progress=dict(first.progress))))
+            return [*replays, await channel.send(message("another"))]
+
+    for outcome in asyncio.run(run()):
+        assert isinstance(outcome, Rejected)
+        assert outcome.reason is Reason.OPTED_OUT
+    assert len(lab.twilio.requests) == 1
+    assert lab.violations == ()
+
+
+def test_after_start_a_replay_reaches_the_number(lab: Lab) -> None:
+    """The owner has agreed again: the callback handler forgot the stop."""
+    lab.twilio.opt_out(B)
+
+    async def run() -> list[Outcome]:
+        memory = Scratch()
+        async with opened(lab, memory=memory, to_numbers=[B]) as channel:
             first = await channel.send(message())
             assert isinstance(first, Rejected)
             lab.twilio.opt_in(B)
+            OptOuts(memory).start(B)
             replay = await channel.send(message(progress=dict(first.progress)))
             return [replay, await channel.send(message("another"))]
 
     assert all(isinstance(outcome, Delivered) for outcome in asyncio.run(run()))
     assert inbox(lab) == [B, B]
     assert lab.violations == ()
+
+
+def test_an_operator_lifts_a_stop_with_a_consent_on_record(lab: Lab) -> None:
+    """`opted_in` says when the owner agreed; only an older stop ends with it."""
+    memory = Scratch()
+
+    async def run(agreed: float) -> Outcome:
+        day = datetime.fromtimestamp(agreed, UTC)
+        async with opened(lab, memory=memory, to_numbers=[A], opted_in={A: day}) as channel:
+            return await channel.send(message())
+
+    OptOuts(memory).stop(A, time() - 100)
+    assert isinstance(asyncio.run(run(time() - 200)), Rejected)
+    assert isinstance(asyncio.run(run(time() - 50)), Delivered)
+    assert inbox(lab) == [A]
+
+
+def test_what_is_sent_at_once_is_not_sent_after_a_stop(lab: Lab) -> None:
+    """Several messages at the same time: the first is refused with 21610, the others are never sent."""
+    lab.twilio.opt_out(A)
+
+    async def run() -> list[Outcome]:
+        async with opened(lab, to_numbers=[A]) as channel:
+            return list(await asyncio.gather(*(channel.send(message(f"{n}")) for n in range(8))))
+
+    assert {type(outcome) for outcome in asyncio.run(run())} == {Rejected}
+    assert len(lab.twilio.requests) == 1
+    assert lab.violations == ()
+
+
+class Broken(Scratch):
+    """A memory whose store cannot be read."""
+
+    async def get(self, key: str) -> Any:
+        """Fail."""
+        raise StoreError(f"disk I/O error at {key}")
+
+
+def test_without_its_memory_nothing_is_sent(lab: Lab) -> None:
+    """Who has opted out is not known then; it is tried again later."""
+
+    async def run() -> Outcome:
+        async with opened(lab, memory=Broken()) as channel:
+            return await channel.send(message(progress={"accepted": {A: "SM1"}}))
+
+    outcome = asyncio.run(run())
+    assert isinstance(outcome, Retry)
+    assert outcome.progress == {"accepted": {A: "SM1"}, "refused": {}}
+    assert lab.twilio.requests == ()
 
 
 def test_an_opt_out_among_other_refusals_is_a_matter_of_recipients(lab: Lab) -> None:
@@ -343,3 +424,23 @@ def test_health_is_a_look_at_the_account(lab: Lab) -> None:
     assert (good, bad) == (True, False)
     assert "20003" in detail
     assert inbox(lab) == []
+
+
+def test_health_names_an_account_that_does_not_work(lab: Lab) -> None:
+    """Right credentials of a suspended account are no help."""
+    lab.twilio.account_status = "suspended"
+
+    async def run() -> str:
+        async with opened(lab) as channel:
+            health = await channel.health_check()
+            assert not health.healthy
+            return health.detail
+
+    assert asyncio.run(run()) == "the account is suspended: see the Twilio Console"
+
+
+def test_callbacks_are_asked_for_by_channel(lab: Lab) -> None:
+    """The address is the section's, and names the channel for those who share it."""
+    [outcome] = sent(lab, to_numbers=[A], name="night-shift", status_callback_url="https://a.example.com/t")
+    assert isinstance(outcome, Delivered)
+    assert lab.twilio.messages[0].payload["StatusCallback"] == "https://a.example.com/t?channel=night-shift"

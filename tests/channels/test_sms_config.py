@@ -6,7 +6,8 @@ import pytest
 from pydantic import ValidationError
 
 from knell.channels.registry import find
-from knell.channels.sms import SmsChannel, SmsConfig
+from knell.channels.sms import SmsChannel
+from knell.channels.sms_config import SmsConfig
 
 A = "+819012345671"
 
@@ -61,6 +62,14 @@ def test_the_section_of_the_specification_is_valid() -> None:
         ({"validity_period_seconds": 0}, "validity_period_seconds"),
         ({"validity_period_seconds": 36_001}, "validity_period_seconds"),
         ({"api_base_url": "ftp://example.com"}, "api_base_url"),
+        ({"budget": {"per_day": 0}}, "budget.per_day"),
+        ({"budget": {"currency": "dollars"}}, "budget.currency"),
+        ({"status_callback_url": "https://my_host.example.com/ingest/twilio"}, "status_callback_url"),
+        ({"status_callback_url": "https://a.example.com/ingest/twilio?x=1"}, "status_callback_url"),
+        ({"status_callback_url": "https://a.example.com/ingest/twilio#x"}, "status_callback_url"),
+        ({"status_callback_url": "a.example.com"}, "status_callback_url"),
+        ({"opted_in": {A: "2026-12-01T09:00:00"}}, f"opted_in.{A}"),
+        ({"opted_in": {"0901": "2026-12-01T09:00:00Z"}}, "opted_in.0901.[key]"),
     ],
 )
 def test_mistakes_in_the_section_are_named(change: dict[str, Any], place: str) -> None:
@@ -69,6 +78,37 @@ def test_mistakes_in_the_section_are_named(change: dict[str, Any], place: str) -
         SmsConfig.model_validate(GOOD | change)
     [found] = refusal.value.errors()
     assert ".".join(map(str, found["loc"])) == place
+
+
+US: dict[str, Any] = {"to_numbers": ["+15005550001"]}
+QUESTIONABLE: list[tuple[dict[str, Any], list[str]]] = [
+    ({"budget": {"per_day": 5.0, "price_per_segment": 0.09}}, []),
+    (US | {"budget": {"per_day": 5.0}}, []),
+    (US | {"budget": {}}, []),
+    ({"budget": {"per_day": 5.0}}, ["budget.price_per_segment: 0.0083 USD is the price to US numbers"]),
+    (US | {"budget": {"per_day": 5.0, "currency": "EUR"}}, ["budget.price_per_segment: 0.0083 USD"]),
+    (
+        {"budget": {"per_day": 0.3, "price_per_segment": 0.1}},
+        ["budget.per_day: one message of 3"],
+    ),
+]
+
+
+@pytest.mark.parametrize(("change", "problems"), QUESTIONABLE)
+def test_a_budget_that_cannot_be_meant(change: dict[str, Any], problems: list[str]) -> None:
+    """The price of another country, and a day that cannot pay for one message."""
+    found = SmsChannel(SmsConfig.model_validate(GOOD | change)).validate_config()
+    assert len(found) == len(problems)
+    for said, expected in zip(found, problems, strict=True):
+        assert said.startswith(expected)
+
+
+def test_the_budget_of_the_documentation() -> None:
+    """A fifth is kept for critical events; the currency is the section's."""
+    config = SmsConfig.model_validate(GOOD | {"budget": {"per_day": 5.00, "currency": "USD"}})
+    assert config.currency == "USD"
+    assert (config.money.limit(critical=False), config.money.limit(critical=True)) == (4.0, 5.0)
+    assert SmsConfig.model_validate(GOOD).currency == ""
 
 
 @pytest.mark.parametrize("sender", ["+15005550006", "12345", "NecroCode"])

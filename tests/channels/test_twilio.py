@@ -1,5 +1,6 @@
 """Twilio's answers: every code of the table, and what a status says where there is none."""
 
+import asyncio
 from typing import Any
 
 import msgspec
@@ -7,7 +8,10 @@ import pytest
 from multidict import CIMultiDict
 
 from knell.channels.answer import Answer
-from knell.channels.twilio import OPTED_OUT, Failure, Refused, Taken, classify
+from knell.channels.http import Http
+from knell.channels.twilio import OPTED_OUT, Failure, Price, Refused, Taken, Twilio, classify
+from knell.config.schema import Security
+from knell.lab import Lab, Respond
 from knell.messages import Reason, Rejected, Retry, Scope, Unknown
 
 
@@ -136,3 +140,32 @@ def test_a_success_that_cannot_be_read_is_unknown(body: Any) -> None:
     outcome = classify(answer(201, body))
     assert isinstance(outcome, Unknown)
     assert outcome.detail
+
+
+PRICES: list[tuple[dict[str, Any], Price | None]] = [
+    ({"price": "-0.00790", "price_unit": "USD"}, Price(0.0079, "USD")),
+    ({"price": "-0.09000", "price_unit": "usd"}, Price(0.09, "USD")),
+    ({"price": "0", "price_unit": "USD"}, Price(0.0, "USD")),
+    ({"price": None, "price_unit": "USD"}, None),
+    ({"price": -0.0079, "price_unit": "USD"}, None),
+    ({"price": "-nan", "price_unit": "USD"}, None),
+    ({"price": "-1e300", "price_unit": "USD"}, None),
+    ({"price": "-0.0079"}, None),
+    ({"price": "-0.0079", "price_unit": "money"}, None),
+]
+
+
+@pytest.mark.parametrize(("resource", "price"), PRICES)
+def test_prices(resource: dict[str, Any], price: Price | None) -> None:
+    """A negative string, once there is one; anything else is no price."""
+    with Lab(rate_limited=False) as lab:
+        lab.twilio.script(Respond(200, {"sid": "SM1", **resource}))
+
+        async def ask() -> Price | Failure | None:
+            http = Http(Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}))
+            try:
+                return await Twilio(http, lab.twilio.api_base_url, "AC1", "t").price("SM1", 20)
+            finally:
+                await http.close()
+
+        assert asyncio.run(ask()) == price

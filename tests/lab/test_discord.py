@@ -223,7 +223,40 @@ def test_forums_and_threads(lab: Lab, call: Call, post: Post) -> None:
     assert post({"content": "x", "thread_name": "job"}).json["code"] == 220003
     unknown = post({"content": "x"}, "&thread_id=1")
     assert (unknown.status, unknown.json["code"]) == (404, 10003)
-    assert post({"content": "x"}, f"&thread_id={lab.discord.add_thread()}").status == 200
+    known = lab.discord.add_thread()
+    assert post({"content": "x"}, f"&thread_id={known}").json["channel_id"] == known
+    lab.discord.delete_thread(known)
+    assert post({"content": "x"}, f"&thread_id={known}").json["code"] == 10003
+
+
+@pytest.mark.parametrize("name", ["", " ", "x" * 101, 7])
+def test_names_of_threads(lab: Lab, call: Call, name: object) -> None:
+    """A thread's name has 1 to 100 characters."""
+    answer = call("POST", f"{lab.discord.forum_url}?wait=true", json={"content": "x", "thread_name": name})
+    assert (answer.status, answer.json["code"]) == (400, 50035)
+
+
+def test_a_post_is_new_or_known(lab: Lab, call: Call) -> None:
+    """Name and id of a thread exclude each other."""
+    forum = f"{lab.discord.forum_url}?wait=true"
+    post = call("POST", forum, json={"content": "x", "thread_name": "job"}).json["channel_id"]
+    both = call("POST", f"{forum}&thread_id={post}", json={"content": "x", "thread_name": "job"})
+    assert (both.status, both.json["code"]) == (400, 220002)
+
+
+def test_components_must_be_announced(post: Post) -> None:
+    """Without with_components they are ignored; alone they are then nothing at all."""
+    row = {"type": 1, "components": [{"type": 2, "style": 5, "label": "Log", "url": "https://x.io"}]}
+    assert post({"content": "x", "components": [row]}).json["components"] == []
+    assert post({"content": "x", "components": [row]}, "&with_components=true").json["components"] == [row]
+    assert post({"components": [row]}).json["code"] == 50006
+
+
+def test_too_many_files(lab: Lab, call: Call) -> None:
+    """A message holds ten."""
+    parts = form(*((f"files[{number}]", f"{number}.txt", b"1") for number in range(11)))
+    answer = call("POST", f"{lab.discord.url}?wait=true", **parts)
+    assert (answer.status, answer.json["code"]) == (400, 30015)
 
 
 def test_files(lab: Lab, call: Call) -> None:
@@ -280,6 +313,33 @@ def test_an_edit(lab: Lab, call: Call, post: Post) -> None:
     assert lab.discord.messages[0].text == "done\njob"
 
 
+def test_files_of_an_edit(lab: Lab, call: Call) -> None:
+    """The list of attachments says which files stay beside the new ones; without a list all stay."""
+    two = form(("files[0]", "a.txt", b"a"), ("files[1]", "b.txt", b"b"))
+    said = call("POST", f"{lab.discord.url}?wait=true", **two).json
+    url = f"{lab.discord.url}/messages/{said['id']}"
+    kept = said["attachments"][1]["id"]
+
+    def names(**body: Any) -> list[str]:
+        assert call("PATCH", url, **body).status == 200
+        return [file.name for file in lab.discord.messages[0].files]
+
+    assert names(json={"content": "x"}) == ["a.txt", "b.txt"]
+    payload = f'{{"attachments": [{{"id": "{kept}"}}, {{"id": 0}}]}}'.encode()
+    assert names(**form(("payload_json", None, payload), ("files[0]", "c.txt", b"c"))) == ["b.txt", "c.txt"]
+    assert call("PATCH", url, json={"attachments": [{"id": "7"}]}).json["code"] == 50035
+    assert names(json={"attachments": []}) == []
+
+
+def test_a_deleted_message_cannot_be_edited(lab: Lab, call: Call, post: Post) -> None:
+    """It is unknown from then on; the record of what readers saw stays."""
+    message_id = post({"content": "x"}).json["id"]
+    lab.discord.delete_message(message_id)
+    edit = call("PATCH", f"{lab.discord.url}/messages/{message_id}", json={"content": "y"})
+    assert edit.json["code"] == 10008
+    assert [message.text for message in lab.discord.messages] == ["x"]
+
+
 def test_an_edit_of_nothing(lab: Lab, call: Call, post: Post) -> None:
     """An unknown message is 404, 10008; so is one in a thread that is not named."""
     assert call("PATCH", f"{lab.discord.url}/messages/1", json={"content": "x"}).json["code"] == 10008
@@ -319,6 +379,23 @@ def test_rate_headers_and_the_sixth_request(lab: Lab, post: Post, clock: ManualC
     assert post({"content": "7"}).status == 200
     # The larger of header and JSON counts: the request after 1.25 s came too early.
     assert len(lab.discord.violations) == 1
+
+
+def test_the_window_may_be_shorter(lab: Lab, post: Post, clock: ManualClock) -> None:
+    """A test that has to wait for windows need not wait long."""
+    lab.discord.window_seconds = 0.5
+    assert lab.discord.window_seconds == 0.5
+    assert [post({"content": str(number)}).status for number in range(6)] == [200] * 5 + [429]
+    clock.advance(0.5)
+    assert post({"content": "6"}).status == 200
+
+
+def test_a_scripted_wait_that_is_none(post: Post, lab: Lab) -> None:
+    """A test may script nonsense; nobody can be held to it."""
+    lab.discord.script(Respond(429, {"retry_after": "soon"}))
+    assert post({"content": "x"}).status == 429
+    assert post({"content": "x"}).status == 200
+    assert lab.discord.violations == ()
 
 
 def test_scripted_limits(lab: Lab, call: Call, post: Post, clock: ManualClock) -> None:

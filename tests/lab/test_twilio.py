@@ -4,6 +4,7 @@ import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
+from random import Random
 from urllib.parse import parse_qsl
 
 import pytest
@@ -208,6 +209,8 @@ def test_lists_and_what_is_not_there(lab: Lab, call: Call, auth: dict[str, str],
     assert (missing.status, missing.json["code"]) == (404, 20404)
     account = f"{lab.twilio.base_url}/2010-04-01/Accounts/{lab.twilio.account_sid}.json"
     assert call("GET", account, headers=auth).json["status"] == "active"
+    lab.twilio.account_status = "suspended"
+    assert call("GET", account, headers=auth).json["status"] == "suspended"
     assert call("POST", account, form={}, headers=auth).status == 405
 
 
@@ -247,6 +250,43 @@ def test_callbacks_come_signed_in_any_order(
     form, signature = got[1]
     assert (form["MessageSid"], form["To"]) == (sid, NUMBER)
     assert signature == lab.twilio.signature(url, form)
+
+
+def test_callbacks_come_doubled_and_shuffled_on_request(
+    lab: Lab, send: Send, receiver: tuple[str, list[tuple[dict[str, str], str]]]
+) -> None:
+    """Dice make a bad hour of the network: each twice, in another order, the same for the same dice."""
+    url, got = receiver
+    sid = send(StatusCallback=url).json["sid"]
+    story = ["queued", "sending", "sent", "delivered"]
+    for _ in range(2):
+        assert lab.twilio.call_back(sid, story, dice=Random(1)) == [204] * 8  # noqa: S311 - no secret
+    orders = [[form["MessageStatus"] for form, _ in got[at : at + 8]] for at in (0, 8)]
+    assert orders[0] == orders[1]
+    assert orders[0] != story * 2
+    assert sorted(orders[0]) == sorted(story * 2)
+
+
+def test_what_people_answer_comes_signed(
+    lab: Lab, send: Send, receiver: tuple[str, list[tuple[dict[str, str], str]]]
+) -> None:
+    """A STOP counts here as well, in the words of Advanced Opt-Out too; START ends it."""
+    url, got = receiver
+    assert lab.twilio.answer_back(url, NUMBER, "thanks") == 204
+    assert send().status == 201
+    assert lab.twilio.answer_back(url, NUMBER, "stop") == 204
+    assert send().json["code"] == 21610
+    assert lab.twilio.answer_back(url, NUMBER, "OUI", kind="START") == 204
+    assert send().status == 201
+    assert [(form["Body"], form.get("OptOutType")) for form, _ in got] == [
+        ("thanks", None),
+        ("stop", None),
+        ("OUI", "START"),
+    ]
+    for form, signature in got:
+        assert (form["From"], form["SmsStatus"]) == (NUMBER, "received")
+        assert signature == lab.twilio.signature(url, form)
+    assert lab.violations == ()
 
 
 def test_the_signature_of_twilios_own_example(lab: Lab) -> None:

@@ -26,6 +26,7 @@ TABLE = {
     "knell_rate_limit_wait_seconds": ("counter", {"channel"}),
     "knell_sms_segments": ("counter", {"channel"}),
     "knell_sms_cost": ("counter", {"channel", "currency"}),
+    "knell_sms_undelivered": ("counter", {"channel"}),
     "knell_mailbox_depth": ("gauge", {"actor"}),
     "knell_actor_up": ("gauge", {"actor"}),
     "knell_actor_restarts": ("counter", {"actor"}),

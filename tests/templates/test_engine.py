@@ -146,20 +146,46 @@ def test_the_operators_folder_wins_over_the_built_in_templates(tmp_path: Path, m
     assert "sms/job_failed.txt~" not in engine.list_templates()
 
 
-def test_a_mail_without_html_of_its_own_keeps_its_text(tmp_path: Path, minimal: EventFactory) -> None:
-    """A `.txt` beside an HTML template is its plain text; HTML without a subject block gets the usual one."""
-    _write(tmp_path, "email/job_failed.html", "<p>{{ event.title }}</p>")
-    _write(tmp_path, "email/job_failed.txt", "text: {{ event.title }}")
+@pytest.mark.parametrize(
+    ("files", "text"),
+    [
+        ({}, None),
+        ({"email/job_failed.txt": "beside {{ event.title }}"}, "beside a & b"),
+        ({"email/base.txt": "base {{ event.title }}"}, "base a & b"),
+        ({"email/job_failed.html": "<p>{{ event.title }}</p><p>Call Bob</p>"}, "a & b\n\nCall Bob"),
+        (
+            {"email/job_failed.html": "<p>{{ event.title }}</p>", "email/base.txt": "base {{ event.title }}"},
+            "base a & b",
+        ),
+        (
+            {"email/job_failed.html": "<p>html</p>", "email/job_failed.txt": "beside {{ event.title }}"},
+            "beside a & b",
+        ),
+    ],
+)
+def test_where_the_text_of_a_mail_comes_from(
+    tmp_path: Path, minimal: EventFactory, files: dict[str, str], text: str | None
+) -> None:
+    """The file beside the HTML, the folder's `base.txt`, else the HTML; knell's text is for its own."""
+    for name, source in files.items():
+        _write(tmp_path, name, source)
+    event = minimal(title="a & b")
+    content = TemplateEngine(directories=[tmp_path]).message("email", [event]).content
+    usual = TemplateEngine().message("email", [event]).content
+    assert isinstance(content, dict)
+    assert isinstance(usual, dict)
+    assert content["text"] == (usual["text"] if text is None else text)
+
+
+def test_a_mail_without_a_subject_block_gets_the_usual_subject(tmp_path: Path, minimal: EventFactory) -> None:
+    """Any folder's HTML is a mail, with a subject and a text."""
     _write(tmp_path, "plainmail/default.html", "<p>{{ event.title }}</p>")
     engine = TemplateEngine(directories=[tmp_path])
-    assert engine.message("email", [minimal(title="a & b")]).content == {
+    assert engine.message("plainmail", [minimal(title="a & b")]).content == {
         "subject": "Job failed: a & b",
         "html": "<p>a &amp; b</p>",
-        "text": "text: a & b",
+        "text": "a & b",
     }
-    content = engine.message("plainmail", [minimal()]).content
-    assert isinstance(content, dict)
-    assert content["text"] == engine.plain([minimal()]).content
 
 
 def test_a_directory_that_is_not_there_is_an_error(tmp_path: Path) -> None:
