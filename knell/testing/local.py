@@ -164,9 +164,11 @@ class LocalConformance:
                 before = self.delivered(stage)
                 messages = [stage.message([_fresh(samples(CUSTOM)[0], number)]) for number in range(AT_ONCE)]
                 outcomes = await asyncio.gather(*(stage.attempt(channel, message) for message in messages))
-                assert {verdict(outcome) for outcome in outcomes} == {Verdict.DELIVERED}, outcomes
+                verdicts = [verdict(outcome) for outcome in outcomes]
+                # A channel that knows how much its provider takes may let the rest wait.
+                assert set(verdicts) - {Verdict.LIMITED} == {Verdict.DELIVERED}, outcomes
                 if before is not None:
-                    assert self.delivered(stage) == before + AT_ONCE
+                    assert self.delivered(stage) == before + verdicts.count(Verdict.DELIVERED)
 
         stage.run(check())
 

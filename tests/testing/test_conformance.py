@@ -60,9 +60,9 @@ def failed(pytester: pytest.Pytester, name: str, checks: set[str]) -> set[str]:
     chosen = ["-k", " or ".join(checks)] if checks else []
     # The modules of the suite are here already, from the outer run.
     again = ["-W", "error", "-W", "ignore::pytest.PytestAssertRewriteWarning"]
-    ran: Any = pytester.inline_run(
-        "-q", "-p", "no:cacheprovider", "-p", "no:logging", "--tb=no", *again, *chosen
-    )
+    quiet = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:logging"]
+    inner: Any = pytester
+    ran = inner.inline_run(*quiet, *again, *chosen)
     passed, _, bad = ran.listoutcomes()
     assert passed or bad
     return {report.nodeid.split("::test_")[1].split("[")[0] for report in bad}
