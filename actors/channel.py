@@ -101,7 +101,8 @@ class ChannelActor(Behaviour):
         state: ChannelState = ctx.keep.setdefault("state", ChannelState.fresh(policy))
         self._core = ChannelCore(policy, state, ctx.clock.dice, self._in_flight)
         memory = StoredMemory(section.name, partial(ctx.lookup, "outbox"))
-        self._line = Line(make(section), equipment.http, section.timeout_seconds, memory)
+        http = equipment.http.limited(section.concurrency)
+        self._line = Line(make(section), http, section.timeout_seconds, memory)
 
     # Life
 

@@ -89,14 +89,21 @@ def failure(reason: Reason, detail: str, after: float | None = None) -> Retry | 
     return Retry(reason, after, detail) if passes else Rejected(reason, detail)
 
 
-def by_status(answer: Answer, *, service: str) -> Outcome:
-    """Classify an answer by its status alone."""
+def by_status(answer: Answer, *, service: str, advice: Mapping[int, str] | None = None) -> Outcome:
+    """Classify an answer by its status alone.
+
+    Args:
+        answer: the answer.
+        service: its name in the outcome's text.
+        advice: what to do about a status, in words.
+    """
     status = answer.status
-    said = f"{service} answered {status}"
+    hint = (advice or {}).get(status)
+    said = f"{service} answered {status}" + (f": {hint}" if hint else "")
     if answer.ok:
         return Delivered({"status": status})
     if HTTPStatus.MULTIPLE_CHOICES <= status < HTTPStatus.BAD_REQUEST:
-        return Rejected(Reason.CONFIGURATION, f"{said}: redirects are never followed")
+        return Rejected(Reason.CONFIGURATION, f"{said}: redirects are never followed, give the final address")
     client_error = HTTPStatus.BAD_REQUEST <= status < HTTPStatus.INTERNAL_SERVER_ERROR
     reason = _REASONS.get(status, Reason.REFUSED if client_error else Reason.SERVER_ERROR)
     return failure(reason, said, answer.retry_after(time()))

@@ -24,8 +24,9 @@ from .email_config import Dkim, EmailConfig
 from .mail import Letterhead, compose
 from .mail_dkim import Signer
 from .mail_headers import Mailbox
-from .smtp import Connection, Server, Stale
+from .smtp import Connection, Stale
 from .smtp_pool import Pool
+from .smtp_server import Server
 from .smtp_verdicts import GREYLISTED, Failed, timed_out
 from .tally import Tally, listed
 

@@ -8,7 +8,7 @@ from ..config.schema import ChannelConfig, Strict
 from ..config.values import Flag
 from .mail_headers import Mailbox
 from .mail_unsubscribe import Unsubscribe
-from .smtp import Encryption
+from .smtp_server import Encryption
 
 IMPLICIT_TLS_PORT = 465
 """Where TLS comes before SMTP (RFC 8314, section 3.3)."""

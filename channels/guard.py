@@ -6,13 +6,10 @@ the connection goes to that very address. `ipaddress.is_global` alone would let 
 cloud's metadata service pass.
 """
 
-import asyncio
 import socket
-from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address, IPv6Address, ip_address, ip_network
 from typing import Any
 
-from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
 from ..config.schema import Security
@@ -62,7 +59,9 @@ _DENIED_6 = {
 }
 """IANA's special-purpose registry for IPv6: the first match names the reason."""
 
-_DENIED = [(ip_network(network), what) for network, what in (_DENIED_4 | _DENIED_6).items()]
+DENIED = [(ip_network(network), what) for network, what in (_DENIED_4 | _DENIED_6).items()]
+"""Networks and what they are."""
+
 _NAT64 = ip_network("64:ff9b::/96")
 _HTTP, _HTTPS = 80, 443
 _UNPRIVILEGED = 1024
@@ -70,9 +69,6 @@ _UNPRIVILEGED = 1024
 
 AddressInfo = tuple[int, int, int, str, tuple[Any, ...]]
 """Family, kind, protocol, canonical name and socket address, as `getaddrinfo` gives them."""
-
-_LOOKUPS = 8
-"""Names looked up at once: `getaddrinfo` cannot be cancelled, a hung one keeps its thread half a minute."""
 
 
 class AddressDenied(OSError):  # noqa: N818 - what happened; nothing is in error
@@ -110,7 +106,7 @@ class Guard:
         if any(ip in network for network in self._allowed):
             # The gateway would go on to the IPv4 address inside, which must be allowed by itself.
             return self.denied(str(IPv4Address(int(ip) & 0xFFFFFFFF)), port) if ip in _NAT64 else None
-        for network, what in _DENIED:
+        for network, what in DENIED:
             if ip in network:
                 return what
         return None if port in self._ports or port >= _UNPRIVILEGED else f"port {port} is not for web servers"
@@ -122,7 +118,9 @@ class Guard:
             AddressDenied: knell must not connect to it.
         """
         if why := self.denied(address, port):
-            raise AddressDenied(f"{address} is refused: {why} (security.allowed_networks)")
+            raise AddressDenied(
+                f"{address} is refused: {why}; if you mean it, list it in security.allowed_networks"
+            )
 
     def socket(self, info: AddressInfo) -> socket.socket:
         """Make the socket for one connection, to an address that is allowed; aiohttp's `socket_factory`.
@@ -135,46 +133,3 @@ class Guard:
         family, kind, protocol, _, address = info
         self.check(str(address[0]), int(address[1]))
         return socket.socket(family, kind, protocol)
-
-
-class GuardedResolver(AbstractResolver):
-    """Looks names up on threads of its own, and refuses a name of which one address is denied.
-
-    A name with a public and a private address is an attempt at rebinding, not a mistake. Own threads, because
-    a hung `getaddrinfo` in the loop's default executor would hold up everything else that uses it.
-    """
-
-    def __init__(self, guard: Guard) -> None:
-        self._guard = guard
-        self._threads = ThreadPoolExecutor(_LOOKUPS, thread_name_prefix="knell-dns")
-
-    async def resolve(
-        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
-    ) -> list[ResolveResult]:
-        """Return the addresses of a name.
-
-        Raises:
-            AddressDenied: one of them is denied.
-            socket.gaierror: it has none, or the name servers do not answer.
-        """
-        loop = asyncio.get_running_loop()
-        found = await loop.run_in_executor(
-            self._threads, socket.getaddrinfo, host, port, family, socket.SOCK_STREAM, 0, socket.AI_ADDRCONFIG
-        )
-        for *_, address in found:
-            self._guard.check(str(address[0]), port)
-        return [
-            ResolveResult(
-                hostname=host,
-                host=str(address[0]),
-                port=port,
-                family=kind,
-                proto=protocol,
-                flags=socket.AI_NUMERICHOST,
-            )
-            for kind, _, protocol, _, address in found
-        ]
-
-    async def close(self) -> None:
-        """Let the threads end; a lookup that hangs ends by itself."""
-        self._threads.shutdown(wait=False, cancel_futures=True)

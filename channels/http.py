@@ -4,42 +4,36 @@ Whether a failed request may have been processed depends on the phase it reached
 a refused connection, and a reset after the server has read everything, raise the same class.
 """
 
-import os
-import re
-import socket
+import asyncio
 import ssl
 import zlib
 from base64 import b64encode
 from collections.abc import Mapping
 from contextlib import suppress
-from functools import lru_cache
 from math import inf
-from typing import Annotated, Any, Required, TypedDict, Unpack
+from typing import Annotated, Any, Required, Self, TypedDict, Unpack
 from urllib.parse import urlencode
 
 import msgspec
 from aiohttp import (
     BytesPayload,
-    ClientConnectorError,
     ClientError,
     ClientResponse,
-    ClientSession,
     ClientTimeout,
-    DummyCookieJar,
     Payload,
-    TCPConnector,
 )
 from aiohttp.abc import AbstractStreamWriter
 from multidict import CIMultiDict
 from pydantic import AfterValidator, SecretStr
 from yarl import URL
 
-from knell.errors import ChannelError
 from knell.messages import Reason, Rejected, Retry, Unknown
 
 from ..config.schema import Security
 from .answer import Answer, by_status
-from .guard import AddressDenied, Guard, GuardedResolver
+from .failures import failure_of
+from .pool import Pool
+from .tls import verified
 
 __all__ = ["Answer", "Body", "Http", "Request", "SecretUrl", "WebUrl", "by_status"]
 
@@ -49,12 +43,10 @@ CONNECT_SECONDS = 5.0
 MAX_BODY = 64 * 1024
 """Bytes of an answer that are read, before and after decompression: providers' answers have under 2 KiB."""
 
-MAX_CONNECTIONS, MAX_CONNECTIONS_PER_HOST = 512, 256
-"""Below the usual limit of 1,024 open files; above what channels use unless `concurrency` is raised far."""
+CONNECTIONS = 128
+"""Connections of a client that no channel's `concurrency` limits; below the usual 1,024 open files."""
 
-_HEADERS = {"User-Agent": "knell", "Accept-Encoding": "identity"}
 _COMPRESSED = {"gzip", "x-gzip", "deflate"}
-_WORD_END = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 
 def _is_web_url(value: str | SecretStr) -> str | SecretStr:
@@ -86,7 +78,7 @@ class Request(TypedDict, total=False):
 
 
 class Http:
-    """A client with one pool of kept connections, made on first use in the running event loop.
+    """A client; all channels share one pool of kept connections, made on first use in the running event loop.
 
     It follows no redirect, keeps no cookie, reads no proxy setting or netrc, and sends no body twice.
 
@@ -94,12 +86,21 @@ class Http:
         security: what outgoing connections may do.
     """
 
-    def __init__(self, security: Security) -> None:
+    def __init__(
+        self, security: Security, *, connections: int = CONNECTIONS, pool: Pool | None = None
+    ) -> None:
         self.security = security
-        self._guard = Guard(security)
-        self._resolver: GuardedResolver | None = None
-        self._session: ClientSession | None = None
-        self._closed = False
+        self._pool = pool or Pool(security)
+        self._limit = connections
+        self._slots = asyncio.Semaphore(connections)
+
+    def limited(self, connections: int) -> Self:
+        """Return a client on the same pool with a number of connections of its own.
+
+        A channel whose provider hangs fills its own share only. There is no limit on all channels together:
+        it would be the place where they wait for each other.
+        """
+        return type(self)(self.security, connections=connections, pool=self._pool)
 
     async def post(self, url: str | URL, **parts: Unpack[Request]) -> Answer | Retry | Rejected | Unknown:
         """Send a POST; see `request`."""
@@ -119,8 +120,9 @@ class Http:
 
         Returns:
             The answer, as soon as a status was seen, whatever became of the body. Or `Retry`: nothing was
-            sent. `Unknown`: it was sent, and no answer came. `Rejected`: TLS failed, the address is refused,
-            or the request cannot be built. No text in there holds more of the URL than scheme, host and port.
+            sent. `Unknown`: it was sent, and no answer came. `Rejected`: TLS failed, there is no such host,
+            the address is refused, or the request cannot be built. No text in there holds more of the URL
+            than scheme, host and port.
 
         Raises:
             ChannelError: the client is closed.
@@ -129,52 +131,46 @@ class Http:
             target = url if isinstance(url, URL) else URL(url)
         except ValueError:
             return Rejected(Reason.CONFIGURATION, "the address is not a URL")
-        if problem := self._guard.url_problem(target):
+        if problem := self._pool.guard.url_problem(target):
             return Rejected(Reason.CONFIGURATION, problem)
         try:
             body, headers = _encoded(method, parts)
         except (TypeError, ValueError, OverflowError, RecursionError):
             return Rejected(Reason.INVALID_MESSAGE, "the content cannot be encoded for the request")
-        try:
-            response = await self._open().request(
-                method,
-                target,
-                data=body,
-                headers=headers,
-                allow_redirects=False,
-                timeout=_limits(parts["timeout"]),
-                ssl=parts.get("tls") or True,
-            )
-        except (ClientError, OSError, ValueError) as error:
-            return _failure(error, str(target.origin()), written=body is not None and body.written)
-        return await _answer(response)
+        tls = parts.get("tls") or verified()
+        return await self._in_turn(method, target, body, headers, parts["timeout"], tls)
 
     async def close(self) -> None:
         """Close all connections; the requests on them end as `Unknown`. Nothing can be sent afterwards."""
-        self._closed = True
-        if self._session is not None:
-            await self._session.close()
-        if self._resolver is not None:
-            await self._resolver.close()
+        await self._pool.close()
 
-    def _open(self) -> ClientSession:
-        if self._closed:
-            raise ChannelError("the HTTP client is closed")
-        if self._session is None:
-            self._resolver = GuardedResolver(self._guard)
-            self._session = ClientSession(
-                connector=TCPConnector(
-                    resolver=self._resolver,
-                    socket_factory=self._guard.socket,
-                    limit=MAX_CONNECTIONS,
-                    limit_per_host=MAX_CONNECTIONS_PER_HOST,
-                ),
-                headers=_HEADERS,
-                cookie_jar=DummyCookieJar(),
-                auto_decompress=False,
-                trust_env=False,
+    async def _in_turn(
+        self,
+        method: str,
+        target: URL,
+        body: "Body | None",
+        headers: CIMultiDict[str],
+        seconds: float,
+        tls: ssl.SSLContext,
+    ) -> Answer | Retry | Rejected | Unknown:
+        """Send as soon as there is a connection for it; the deadline counts the wait."""
+        where, began = str(target.origin()), asyncio.get_running_loop().time()
+        try:
+            async with asyncio.timeout(seconds):
+                await self._slots.acquire()
+        except TimeoutError:
+            text = f"{where}: nothing was sent, all {self._limit} connections of the channel were busy"
+            return Retry(Reason.TIMEOUT, None, text)
+        try:
+            limits = _limits(seconds - (asyncio.get_running_loop().time() - began))
+            response = await self._pool.session().request(
+                method, target, data=body, headers=headers, allow_redirects=False, timeout=limits, ssl=tls
             )
-        return self._session
+            return await _answer(response)
+        except (ClientError, OSError, ValueError) as error:
+            return failure_of(error, where, written=body is not None and body.written)
+        finally:
+            self._slots.release()
 
 
 class Body(BytesPayload):
@@ -203,7 +199,6 @@ class Body(BytesPayload):
         return self.written
 
 
-@lru_cache(maxsize=64)
 def _limits(seconds: float) -> ClientTimeout:
     # aiohttp would round a deadline above `ceil_threshold` up to a full second.
     return ClientTimeout(total=seconds, connect=CONNECT_SECONDS, ceil_threshold=inf)
@@ -247,38 +242,3 @@ def _plain(body: bytes, encoding: str) -> bytes:
         return zlib.decompressobj(zlib.MAX_WBITS | 32).decompress(body, MAX_BODY)
     except zlib.error:
         return b""
-
-
-def _failure(error: Exception, where: str, *, written: bool) -> Retry | Rejected | Unknown:
-    """Classify a request that got no answer; `error` is asked for its cause only."""
-    late = isinstance(error, TimeoutError)
-    cause = _cause(error)
-    if isinstance(denied := _inner(error), AddressDenied):
-        return Rejected(Reason.ADDRESS_DENIED, f"{where}: {denied}")
-    if written:
-        reason = Reason.TIMEOUT if late else Reason.CONNECTION_ERROR
-        return Unknown(reason, f"{where}: sent, but no answer came ({cause})")
-    if isinstance(_inner(error), ssl.SSLError):
-        return Rejected(Reason.TLS, f"{where}: TLS failed, nothing was sent ({cause})")
-    if isinstance(error, ValueError):
-        return Rejected(Reason.CONFIGURATION, f"{where}: the request cannot be built ({cause})")
-    reason = Reason.TIMEOUT if late else Reason.CONNECTION_ERROR
-    return Retry(reason, None, f"{where}: no connection, nothing was sent ({cause})")
-
-
-def _inner(error: Exception) -> Exception:
-    return error.os_error if isinstance(error, ClientConnectorError) else error
-
-
-def _cause(error: Exception) -> str:
-    """Name the cause without asking the exception for its text: aiohttp's hold the whole URL."""
-    inner = _inner(error)
-    if isinstance(inner, ssl.SSLCertVerificationError):
-        return str(inner.verify_message)
-    if isinstance(inner, ssl.SSLError):
-        return str(inner.reason or "handshake failed").replace("_", " ").lower()
-    if isinstance(inner, socket.gaierror):
-        return f"the name cannot be resolved: {inner.strerror}"
-    if isinstance(inner, OSError) and inner.errno:
-        return os.strerror(inner.errno)
-    return _WORD_END.sub(" ", type(inner).__name__).lower()

@@ -1,7 +1,7 @@
 """A mail as bytes, ready for the wire: ASCII, CRLF, no line beyond 998 octets.
 
-Built by hand: `email.message.EmailMessage` takes more than 10 times as long (docs/decisions/0012). The tests read
-every mail back with the standard library's parser.
+Built by hand: `email.message.EmailMessage` takes more than 10 times as long (docs/decisions/0012). The tests
+read every mail back with the standard library's parser.
 """
 
 import os

@@ -5,9 +5,6 @@ depends on: what became of each recipient, and whether the mail had left when th
 """
 
 import asyncio
-import ssl
-from dataclasses import dataclass
-from enum import Enum
 from typing import cast
 
 import aiosmtplib
@@ -15,7 +12,9 @@ import aiosmtplib
 from knell.messages import Reason, Rejected
 
 from .smtp_advice import NO_LOGIN_IN_CLEAR, NO_LOGIN_OFFERED, NO_STARTTLS
+from .smtp_server import Encryption, Server
 from .smtp_verdicts import (
+    SERVICE_CLOSING,
     Failed,
     Reply,
     Stage,
@@ -31,36 +30,6 @@ further wrong password in the eyes of a server that locks accounts."""
 
 GO_AHEAD = 354
 """The server waits for the mail (RFC 5321, section 4.1.1.4)."""
-
-
-class Encryption(Enum):
-    """How a connection is protected; nothing is ever negotiated down."""
-
-    NONE = "no TLS"
-    STARTTLS = "STARTTLS"
-    IMPLICIT = "TLS"
-
-
-@dataclass(frozen=True)
-class Server:
-    """Where mail is handed in, and how. Credentials never show in its text.
-
-    Attributes:
-        helo: the name told to the server; our address when empty.
-        patience: seconds until the server has let us in.
-    """
-
-    host: str
-    port: int
-    encryption: Encryption
-    context: ssl.SSLContext | None = None
-    username: str = ""
-    password: str = ""
-    helo: str = ""
-    patience: float = 15.0
-
-    def __repr__(self) -> str:
-        return f"{self.host}:{self.port} ({self.encryption.value})"
 
 
 class Stale(Failed):
@@ -216,6 +185,8 @@ class Connection:
             raise refused(Stage.DATA, reply)
         reply = await self._write(_framed(mail), tally)
         self.dirty = False
+        if reply.code == SERVICE_CLOSING:
+            self.drop()  # as aiosmtplib does after every other command
         if not reply.positive:
             raise refused(Stage.DATA, reply)
         return reply

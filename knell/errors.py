@@ -44,6 +44,10 @@ class StoreLocked(StoreError):  # noqa: N818 - the state it reports, as the mess
     """Another process owns this store."""
 
 
+class WebhookVerificationError(KnellError):
+    """A webhook is not to be believed, for the reason the message gives (`knell.webhooks.verify`)."""
+
+
 class SystemStopped(KnellError):  # noqa: N818
     """The system was stopped, or this process is a fork of the one that runs it."""
 

@@ -48,7 +48,7 @@ _BY_DETAIL: tuple[tuple[str, Remedy], ...] = (
         ),
     ),
     (
-        r"cannot be resolved|no such host|name or service not known|name resolution|nodename nor servname",
+        r"cannot be resolved|no such host|there is no such|name or service not known|name resolution|nodename nor servname",
         Remedy(
             "no name server knows the host, or none answers.",
             "check the host's spelling in {section}, then this machine's DNS and network.",

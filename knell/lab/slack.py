@@ -10,7 +10,7 @@ from typing import Any
 
 import msgspec
 
-from knell.lab import bodies, mrkdwn, slack_message
+from knell.lab import mrkdwn, slack_message, slack_webhook
 from knell.lab.limits import Bucket
 from knell.lab.record import Answer, Message, Request
 from knell.lab.server import HttpStandIn
@@ -23,14 +23,7 @@ CHANNEL = "necrocode"
 BURST, PER_SECOND, GRACE = 3, 1.0, 0.1
 """One message a second for each channel (docs.slack.dev, "Rate limits"); burst and grace are ours."""
 
-SCOPES = frozenset({"chat:write", "chat:write.customize", "files:write", "reactions:write"})
-
-_WEBHOOK_WORDS = {
-    "no_text": "missing_text_or_fallback_or_attachments",
-    "msg_blocks_too_long": "invalid_blocks",
-    "is_archived": "channel_is_archived",
-}
-_WEBHOOK_STATUS = {"is_archived": HTTPStatus.GONE}
+SCOPES = frozenset({"channels:read", "chat:write", "chat:write.customize", "files:write", "reactions:write"})
 
 
 class Slack(HttpStandIn):
@@ -56,7 +49,8 @@ class Slack(HttpStandIn):
         self.edit_window = math.inf
         self.uploads = Uploads(self)
         self._posted: dict[tuple[str, str], tuple[float, dict[str, Any]]] = {}
-        self._threads: dict[str, str] = {}
+        self._threads: dict[tuple[str, str], str] = {}
+        self._deleted: set[tuple[str, str]] = set()
         self._webhooks: dict[str, str] = {}
         self._main = self._new_webhook(CHANNEL)
         self._files: list[Upload] = []
@@ -110,7 +104,7 @@ class Slack(HttpStandIn):
             return self.uploads.receive(request)
         if request.path.startswith("/api/"):
             return self._api.answer(request)
-        return _refusal(HTTPStatus.NOT_FOUND, "no_service", "no such webhook")
+        return slack_webhook.refusal(HTTPStatus.NOT_FOUND, "no_service", "no such webhook")
 
     def lane(self, request: Request) -> str:
         """Return what is limited: a webhook, or a method for one channel."""
@@ -144,13 +138,27 @@ class Slack(HttpStandIn):
         if channel in self.archived:
             raise SlackError("is_archived", f"#{channel} is archived")
 
-    def post(self, payload: dict[str, Any], channel: str) -> Message:
-        """Put a message that was checked into a channel, given by its id."""
-        ts = f"{int(self.setting.wall())}.{next(self._sequence):06d}"
-        thread = str(payload.get("thread_ts") or "")
-        if thread and self._threads.get(f"{channel} {thread}") != "":
+    def delete(self, channel: str, ts: str) -> None:
+        """Do what a person does who deletes a message of the app."""
+        self._posted.pop((channel, ts))
+        self._deleted.add((channel, ts))
+
+    def check_thread(self, channel: str, thread: object) -> None:
+        """Hold it against the client when a file's thread is none."""
+        if thread and self._threads.get((channel, str(thread))) != "":
             self.violate(f"thread_ts {thread} is no message that began a thread in {channel}")
-        self._threads[f"{channel} {ts}"] = thread
+
+    def post(self, payload: dict[str, Any], channel: str) -> Message:
+        """Put a message that was checked into a channel, given by its id.
+
+        Raises:
+            SlackError: what it answers to was deleted, and takes no replies any more.
+        """
+        ts = f"{int(self.setting.wall())}.{next(self._sequence):06d}"
+        thread = self._thread(channel, str(payload.get("thread_ts") or ""))
+        if not thread:
+            payload = {name: value for name, value in payload.items() if name != "thread_ts"}
+        self._threads[channel, ts] = thread
         self._posted[channel, ts] = (self.setting.clock(), payload)
         digest = hashlib.sha256(msgspec.json.encode(payload, order="sorted")).hexdigest()
         message = Message(
@@ -197,6 +205,19 @@ class Slack(HttpStandIn):
             self._files.append(upload)
             self._changed.notify_all()
 
+    def _thread(self, channel: str, thread: str) -> str:
+        """Return the thread a message ends up in.
+
+        What is left of a deleted message that had replies takes no more of them; where nothing is left, the
+        reply silently becomes a message of the channel, and only the answer tells (slack-go #1571).
+        """
+        if (channel, thread) not in self._deleted:
+            self.check_thread(channel, thread)
+            return thread
+        if any(place == channel and parent == thread for (place, _), parent in self._threads.items()):
+            raise SlackError("cannot_reply_to_message", f"{thread} was deleted")
+        return ""
+
     def _new_webhook(self, channel: str) -> str:
         path = f"/services/T0LAB00001/B{secrets.token_hex(5).upper()}/{secrets.token_hex(12)}"
         self._webhooks[path] = channel
@@ -207,14 +228,11 @@ class Slack(HttpStandIn):
         try:
             self.limit(request.path)
             self.check_open(channel)
-            payload = _webhook_payload(request)
+            payload = slack_webhook.payload(request)
             slack_message.check(payload)
+            self.post(payload, self.channels[channel])
         except SlackError as error:
-            word = _WEBHOOK_WORDS.get(error.code, error.code)
-            if seconds := error.more.get("retry_after"):
-                return _refusal(HTTPStatus.TOO_MANY_REQUESTS, word, str(error), {"Retry-After": str(seconds)})
-            return _refusal(_WEBHOOK_STATUS.get(error.code, HTTPStatus.BAD_REQUEST), word, str(error))
-        self.post(payload, self.channels[channel])
+            return slack_webhook.refused(error)
         return Answer(HTTPStatus.OK, b"ok", {"Content-Type": "text/html"})
 
     def _view(self, payload: dict[str, Any]) -> dict[str, Any]:
@@ -229,18 +247,3 @@ class Slack(HttpStandIn):
             "title": reading.title,
             "mentions": tuple(reading.mentions),
         }
-
-
-def _webhook_payload(request: Request) -> dict[str, Any]:
-    try:
-        kind = request.headers.get("Content-Type", "")
-        if kind.startswith("application/x-www-form-urlencoded"):
-            return bodies.json_object(bodies.form(request.body).get("payload", ""))
-        return bodies.json_object(request.body)
-    except ValueError as error:
-        raise SlackError("invalid_payload", str(error)) from error
-
-
-def _refusal(status: int, word: str, why: str, headers: Mapping[str, str] | None = None) -> Answer:
-    head = {"Content-Type": "text/html", **(headers or {})}
-    return Answer(status, word.encode(), head, refused=f"{word}: {why}")

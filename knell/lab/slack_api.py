@@ -17,8 +17,8 @@ if TYPE_CHECKING:
 
     from knell.lab.slack import Slack
 
-TIER_3 = 50
-"""Calls a minute for `chat.update` and `reactions.add` (docs.slack.dev, "Rate limits")."""
+TIER_3, TIER_4 = 50, 100
+"""Calls a minute for each method (docs.slack.dev, "Rate limits")."""
 
 _JSON_FIELDS = ("blocks", "attachments", "files", "metadata")
 _CUSTOM = ("username", "icon_emoji", "icon_url")
@@ -33,14 +33,17 @@ class SlackApi:
 
     def __init__(self, slack: "Slack") -> None:
         self._slack = slack
-        self._tier = Bucket(TIER_3, TIER_3 / 60, slack.setting.clock)
+        clock = slack.setting.clock
+        self._tiers = {tier: Bucket(tier, tier / 60, clock) for tier in (TIER_3, TIER_4)}
         self._reactions: set[tuple[str, str, str]] = set()
         self._methods: dict[str, tuple[str, Callable[[Arguments], Arguments]]] = {
             "auth.test": ("", self._auth_test),
             "chat.postMessage": ("chat:write", self._post),
             "chat.update": ("chat:write", self._update),
             "reactions.add": ("reactions:write", self._react),
-            "files.getUploadURLExternal": ("files:write", slack.uploads.begin),
+            "reactions.remove": ("reactions:write", self._take_back),
+            "conversations.info": ("channels:read", self._info),
+            "files.getUploadURLExternal": ("files:write", self._begin),
             "files.completeUploadExternal": ("files:write", self._complete),
         }
 
@@ -112,27 +115,59 @@ class SlackApi:
 
     def _react(self, given: Arguments) -> Arguments:
         self._limit("reactions.add")
-        channel = self._channel(given.get("channel"), names=False)
-        name, ts = str(given.get("name", "")), str(given.get("timestamp", ""))
-        if not _EMOJI.fullmatch(name):
-            raise SlackError("invalid_name", f"{name!r} is no emoji's name")
+        channel, ts, name = reaction = self._reaction(given)
         self._slack.posted(channel, ts)
-        if (channel, ts, name) in self._reactions:
+        if reaction in self._reactions:
             raise SlackError("already_reacted", name)
-        self._reactions.add((channel, ts, name))
+        self._reactions.add(reaction)
         if found := self._slack.find(ts):
             self._slack.change(ts, reactions=(*found.reactions, name))
         return {}
 
+    def _take_back(self, given: Arguments) -> Arguments:
+        self._limit("reactions.remove")
+        channel, ts, name = reaction = self._reaction(given)
+        self._slack.posted(channel, ts)
+        if reaction not in self._reactions:
+            raise SlackError("no_reaction", name)
+        self._reactions.remove(reaction)
+        if found := self._slack.find(ts):
+            self._slack.change(ts, reactions=tuple(other for other in found.reactions if other != name))
+        return {}
+
+    def _reaction(self, given: Arguments) -> tuple[str, str, str]:
+        channel = self._channel(given.get("channel"), names=False)
+        name = str(given.get("name", ""))
+        if not _EMOJI.fullmatch(name):
+            raise SlackError("invalid_name", f"{name!r} is no emoji's name")
+        return channel, str(given.get("timestamp", "")), name
+
+    def _info(self, given: Arguments) -> Arguments:
+        self._limit("conversations.info")
+        for name, channel_id in self._slack.channels.items():
+            if channel_id == given.get("channel"):
+                member = name not in self._slack.not_member
+                archived = name in self._slack.archived
+                shown = {"id": channel_id, "name": name, "is_member": member, "is_archived": archived}
+                return {"channel": shown}
+        raise SlackError("channel_not_found", f"no channel {given.get('channel')!r}")
+
+    def _begin(self, given: Arguments) -> Arguments:
+        self._limit("files.getUploadURLExternal", TIER_4)
+        return self._slack.uploads.begin(given)
+
     def _complete(self, given: Arguments) -> Arguments:
+        self._limit("files.completeUploadExternal", TIER_4)
         channel = given.get("channel_id")
         known = self._channel(channel, names=False) if channel else ""
-        return self._slack.uploads.complete(given, known)
+        done = self._slack.uploads.complete(given, known)
+        self._slack.check_thread(known, given.get("thread_ts"))
+        return done
 
-    def _limit(self, method: str) -> None:
-        wait = self._tier.take(method) if self._slack.rate_limited else 0.0
+    def _limit(self, method: str, tier: int = TIER_3) -> None:
+        wait = self._tiers[tier].take(method) if self._slack.rate_limited else 0.0
         if wait:
-            raise SlackError("ratelimited", f"over {TIER_3} a minute", retry_after=int(wait) + 1)
+            raise SlackError("ratelimited", f"over {tier} a minute", retry_after=int(wait) + 1)
 
     def _channel(self, value: object, *, names: bool) -> str:
         """Return a channel's id. Only old methods such as `chat.postMessage` take names (slack-sdk #696)."""

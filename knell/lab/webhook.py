@@ -59,8 +59,12 @@ class Webhook(HttpStandIn):
     def section(self) -> dict[str, Any]:
         """Return a channel section; while rotating it signs with every secret."""
         signed = self.secrets[0] if len(self.secrets) == 1 else list(self.secrets)
-        section = {"type": "webhook", "url": self.url, "method": "POST"}
-        return {**section, "signature_secret": signed} if self.secrets else section
+        section: dict[str, Any] = {"type": "webhook", "url": self.url, "method": "POST"}
+        if self.secrets:
+            section["signature_secret"] = signed
+        if self.simple:
+            section["hub_signature"] = True
+        return section
 
     def rotate(self) -> str:
         """Add a new secret in front of the old ones, and return it; `secrets = (new,)` ends the rotation."""

@@ -90,11 +90,14 @@ class NetworkConformance(LocalConformance):
     def test_a_name_that_cannot_be_resolved(
         self, stage: Stage, monkeypatch: pytest.MonkeyPatch, error: str
     ) -> None:
-        """There is no such name, or no name server that answers: nothing was sent, and it may pass."""
+        """Nothing was sent. No name server that answers may pass; no such name may be the section's fault."""
         stage.elsewhere = NAME
         with unresolvable(monkeypatch, getattr(socket, error)):
             outcome = self._outcome(stage)
-        self._check(outcome, Verdict.TRANSIENT, Reason.CONNECTION_ERROR)
+        if error == "EAI_NONAME" and verdict(outcome) is Verdict.CHANNEL:
+            assert getattr(outcome, "reason", None) is Reason.CONFIGURATION
+        else:
+            self._check(outcome, Verdict.TRANSIENT, Reason.CONNECTION_ERROR)
         assert stage.provider.requests == ()
 
     # TLS

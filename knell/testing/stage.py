@@ -139,8 +139,8 @@ class Stage:
     @asynccontextmanager
     async def open(self, **changes: Any) -> AsyncGenerator[Channel]:
         """Start a channel as its actor does, and end it so."""
-        trusted = self.certificate.client if self.certificate else None
-        http = TrustingHttp(self.security, trusted)
+        http = TrustingHttp(self.security)
+        http.trusted = self.certificate.client if self.certificate else None
         channel = self._case.channel(self.model(**changes))
         try:
             await channel.open(http)

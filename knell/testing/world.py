@@ -10,14 +10,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Self, Unpack
 
 import pytest
 from yarl import URL
 
 from knell.channels.base import Http
 from knell.channels.http import Answer, Request
-from knell.config.schema import Security
 from knell.lab.standin import LOOPBACK
 from knell.messages import Rejected, Retry, Unknown
 
@@ -66,16 +65,20 @@ def certificate(kind: str, folder: Path) -> Certificate:
 class TrustingHttp(Http):
     """The client of all channels, which trusts an authority of the test's."""
 
-    def __init__(self, security: Security, trusted: ssl.SSLContext | None) -> None:
-        super().__init__(security)
-        self._trusted = trusted
+    trusted: ssl.SSLContext | None = None
+
+    def limited(self, connections: int) -> Self:
+        """Return a client that trusts as this one does; see `Http.limited`."""
+        client = super().limited(connections)
+        client.trusted = self.trusted
+        return client
 
     async def request(
         self, method: str, url: str | URL, **parts: Unpack[Request]
     ) -> Answer | Retry | Rejected | Unknown:
         """Send a request; see `Http.request`."""
         if parts.get("tls") is None:
-            parts["tls"] = self._trusted
+            parts["tls"] = self.trusted
         return await super().request(method, url, **parts)
 
 

@@ -10,6 +10,7 @@ from knell.channels.answer import Answer, by_status, failure
 from knell.messages import Delivered, Outcome, Reason, Rejected, Retry
 
 NOW = 1_700_000_000.0
+MOVED = "redirects are never followed, give the final address"
 
 
 def answer(status: int = 200, body: bytes = b"", **headers: str) -> Answer:
@@ -93,8 +94,18 @@ def test_repr_shows_no_content() -> None:
         (200, Delivered({"status": 200})),
         (204, Delivered({"status": 204})),
         (299, Delivered({"status": 299})),
-        (301, Rejected(Reason.CONFIGURATION, "it answered 301: redirects are never followed")),
-        (308, Rejected(Reason.CONFIGURATION, "it answered 308: redirects are never followed")),
+        (
+            301,
+            Rejected(
+                Reason.CONFIGURATION, "it answered 301: redirects are never followed, give the final address"
+            ),
+        ),
+        (
+            308,
+            Rejected(
+                Reason.CONFIGURATION, "it answered 308: redirects are never followed, give the final address"
+            ),
+        ),
         (400, Rejected(Reason.INVALID_MESSAGE, "it answered 400")),
         (401, Rejected(Reason.AUTHENTICATION, "it answered 401")),
         (402, Rejected(Reason.REFUSED, "it answered 402")),
@@ -119,6 +130,13 @@ def test_repr_shows_no_content() -> None:
 def test_by_status(status: int, expected: Outcome) -> None:
     """Every status has a class; what may pass is tried again after the service's wish."""
     assert by_status(answer(status, retry_after="30"), service="it") == expected
+
+
+def test_advice_stands_behind_the_status() -> None:
+    """A channel may say what to do about a status; other statuses stay as they are."""
+    advice = {401: "check the token"}
+    assert by_status(answer(401), service="it", advice=advice).detail == "it answered 401: check the token"
+    assert by_status(answer(403), service="it", advice=advice).detail == "it answered 403"
 
 
 @pytest.mark.parametrize("reason", list(Reason))

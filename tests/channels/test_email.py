@@ -564,6 +564,15 @@ def test_a_kept_connection_that_was_closed_is_replaced(end: str) -> None:
     assert len(server.mails) == 2
 
 
+@pytest.mark.parametrize("stage", ["MAIL", "RCPT", "DATA", "."])
+def test_after_a_421_the_connection_is_given_up(stage: str) -> None:
+    """The server says that it closes: the next attempt does not wait for it to do so."""
+    outcomes, server = sent({stage: ["421 closing"]}, attempts=2)
+    assert isinstance(outcomes[0], Retry)
+    assert isinstance(outcomes[1], Delivered)
+    assert server.connections == 2
+
+
 def test_an_envelope_left_open_is_reset_before_the_next_mail() -> None:
     """After a transaction without DATA the server still holds a sender."""
     _, server = sent({"RCPT": ["450 later"]}, attempts=2, to=[A])

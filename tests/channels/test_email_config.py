@@ -6,7 +6,7 @@ import pytest
 
 from knell.channels.email import EmailChannel, EmailConfig
 from knell.channels.registry import find
-from knell.channels.smtp import Encryption
+from knell.channels.smtp_server import Encryption
 from knell.errors import ChannelError
 
 A = "a@example.com"

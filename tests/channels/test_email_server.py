@@ -17,7 +17,8 @@ from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption,
 
 from knell.channels.email import EmailChannel, EmailConfig
 from knell.channels.http import Http
-from knell.channels.smtp import Connection, Encryption, Server
+from knell.channels.smtp import Connection
+from knell.channels.smtp_server import Encryption, Server
 from knell.channels.smtp_verdicts import Failed
 from knell.channels.tally import Tally
 from knell.config.schema import Security

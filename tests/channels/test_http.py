@@ -1,12 +1,15 @@
 import asyncio
 import gzip
+import logging
 import socket
 import ssl
 import struct
 import threading
+import warnings
 from collections.abc import AsyncGenerator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,11 +17,16 @@ import trustme
 from aiohttp import ClientConnectionResetError
 from aiohttp.client_proto import ResponseHandler
 from aiohttp.http_writer import StreamWriter
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 from pydantic import BaseModel, ValidationError
 from yarl import URL
 
 from knell.channels import http as http_module
+from knell.channels import resolver as resolver_module
 from knell.channels.http import MAX_BODY, Answer, Body, Http, SecretUrl, WebUrl, by_status
+from knell.channels.tls import TlsFiles, context_of, verified
 from knell.config.schema import Security
 from knell.errors import ChannelError
 from knell.messages import Reason, Rejected, Retry, Unknown
@@ -169,18 +177,19 @@ def test_connections_are_kept() -> None:
 
 
 @pytest.fixture
-def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Resolve every name to 127.0.0.1; those that begin with "hung" only when the test is over."""
-    release = threading.Event()
+def names(monkeypatch: pytest.MonkeyPatch) -> Iterator[threading.Semaphore]:
+    """Resolve every name to 127.0.0.1; those that begin with "hung", which are counted, only at the end."""
+    release, hung = threading.Event(), threading.Semaphore(0)
     real = socket.getaddrinfo
 
     def getaddrinfo(host: str, *more: Any) -> Any:
         if host.startswith("hung"):
+            hung.release()
             release.wait(ENOUGH)
         return real("127.0.0.1", *more)
 
     monkeypatch.setattr(socket, "getaddrinfo", getaddrinfo)
-    yield
+    yield hung
     release.set()
 
 
@@ -228,7 +237,7 @@ def test_refused_connection_is_not_sent() -> None:
 
 
 @pytest.mark.parametrize(
-    ("connect", "cause"), [(SOON, "connection timeout error"), (ENOUGH, "(timeout error)")]
+    ("connect", "cause"), [(SOON, "(the connection took too long)"), (ENOUGH, "(the deadline passed)")]
 )
 def test_connect_that_hangs_is_not_sent(monkeypatch: pytest.MonkeyPatch, connect: float, cause: str) -> None:
     """A full backlog answers no SYN: one of the deadlines strikes before anything is sent."""
@@ -253,6 +262,25 @@ def test_connect_that_hangs_is_not_sent(monkeypatch: pytest.MonkeyPatch, connect
     assert isinstance(result, Retry)
     assert result.reason is Reason.TIMEOUT
     assert cause in result.detail
+
+
+def test_nothing_logs_the_address(caplog: pytest.LogCaptureFixture) -> None:
+    """Whatever goes wrong, no library below writes the path of a webhook anywhere."""
+    caplog.set_level(logging.DEBUG)
+
+    async def lose(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        cut_off(writer)
+
+    async def run(handler: Handler) -> None:
+        asyncio.get_running_loop().set_debug(True)
+        async with server(handler) as port, client() as http:
+            for url in (f"http://127.0.0.1:{port}{PATH}", f"https://127.0.0.1:{port}{PATH}"):
+                await http.post(url, body=b"CANARY", timeout=SOON, headers={"X-A": "CANARY"})
+
+    for handler in (swallow, lose, trickle(b"HTTP/1.1 200 OK\r\nX: ")):
+        asyncio.run(run(handler))
+    assert "CANARY" not in caplog.text
 
 
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
@@ -420,7 +448,7 @@ def test_redirect_is_not_followed(serve: Any) -> None:
     assert isinstance(answer, Answer)
     assert (answer.status, requests) == (307, 1)
     assert by_status(answer, service="it") == Rejected(
-        Reason.CONFIGURATION, "it answered 307: redirects are never followed"
+        Reason.CONFIGURATION, "it answered 307: redirects are never followed, give the final address"
     )
 
 
@@ -582,9 +610,14 @@ def test_tls_with_a_private_authority(authority: trustme.CA) -> None:
 @pytest.mark.parametrize(
     ("name", "more", "trusts", "cause"),
     [
-        ("127.0.0.1", {"not_after": datetime.now(UTC) - timedelta(days=1)}, True, "expired"),
-        ("other.example.com", {}, True, "not valid for '127.0.0.1'"),
-        ("127.0.0.1", {}, False, "local issuer"),
+        (
+            "127.0.0.1",
+            {"not_after": datetime.now(UTC) - timedelta(days=1)},
+            True,
+            "expired): the service must",
+        ),
+        ("other.example.com", {}, True, "not valid for '127.0.0.1'.): use the name"),
+        ("127.0.0.1", {}, False, "local issuer certificate): its authority is not trusted here"),
     ],
     ids=["expired", "wrong host", "unknown authority"],
 )
@@ -600,6 +633,66 @@ def test_tls_failure_sends_nothing(
     assert result.reason is Reason.TLS
     assert cause in result.detail
     assert requests == 0
+
+
+def test_self_signed_certificate_sends_nothing(tmp_path: Path) -> None:
+    """A certificate that vouches for itself is believed by nobody."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "127.0.0.1")])
+    now = datetime.now(UTC)
+    certificate = (
+        x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .sign(key, hashes.SHA256())
+    )
+    pem, plain = serialization.Encoding.PEM, serialization.NoEncryption()
+    path = tmp_path / "server.pem"
+    path.write_bytes(
+        certificate.public_bytes(pem)
+        + key.private_bytes(pem, serialization.PrivateFormat.TraditionalOpenSSL, plain)
+    )
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(path)
+    result, requests = post_by_tls(context, None)
+    assert isinstance(result, Rejected)
+    assert result.reason is Reason.TLS
+    assert "self-signed certificate" in result.detail
+    assert requests == 0
+
+
+def old_tls(context: ssl.SSLContext, newest: ssl.TLSVersion) -> ssl.SSLContext:
+    """Let a context speak what RFC 8996 forbids; OpenSSL has it at its lowest level of security only."""
+    context.set_ciphers("DEFAULT:@SECLEVEL=0")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        context.minimum_version = ssl.TLSVersion.TLSv1
+        context.maximum_version = newest
+    return context
+
+
+@pytest.mark.parametrize("files", [False, True], ids=["system's authorities", "ca_file"])
+def test_tls_1_1_is_refused(authority: trustme.CA, tmp_path: Path, *, files: bool) -> None:
+    """A server that speaks nothing newer gets not a byte of the request, though another client reaches it.
+
+    Also where the system's OpenSSL would allow it.
+    """
+    authority.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    made = context_of(TlsFiles(tmp_path / "ca.pem")) if files else verified()
+    made.set_ciphers("DEFAULT:@SECLEVEL=0")
+    server_side = old_tls(tls_server(authority, "127.0.0.1"), ssl.TLSVersion.TLSv1_1)
+    try:
+        result, requests = post_by_tls(server_side, made)
+        reached, seen = post_by_tls(server_side, old_tls(trusting(authority), ssl.TLSVersion.TLSv1_1))
+    finally:
+        verified.cache_clear()
+    if not isinstance(reached, Answer):
+        pytest.skip("this OpenSSL cannot speak TLS 1.1 at all")
+    assert seen == 1
+    assert requests == 0
+    # asyncio's servers reset the connection where others say that they know no such version.
+    assert isinstance(result, Rejected | Retry)
+    assert "nothing was sent" in result.detail
 
 
 def test_plain_server_behind_https_is_a_tls_failure() -> None:
@@ -627,29 +720,93 @@ def test_reset_in_the_handshake_is_not_sent() -> None:
     assert result.reason is Reason.CONNECTION_ERROR
 
 
+HOST = "https://hooks.example.com"
+
+
 @pytest.mark.parametrize(
-    ("code", "text"),
+    ("code", "expected"),
     [
-        (socket.EAI_AGAIN, "Temporary failure in name resolution"),
-        (socket.EAI_NONAME, "Name or service not known"),
+        (
+            socket.EAI_AGAIN,
+            Retry(
+                Reason.CONNECTION_ERROR,
+                None,
+                f"{HOST}: no connection, nothing was sent (the name cannot be resolved: as the system says)",
+            ),
+        ),
+        *(
+            (
+                code,
+                Rejected(
+                    Reason.CONFIGURATION,
+                    f"{HOST}: there is no such host (as the system says): "
+                    "check the name, and this machine's DNS",
+                ),
+            )
+            for code in (socket.EAI_NONAME, socket.EAI_NODATA)
+        ),
     ],
+    ids=["name servers do not answer", "no such name", "no address"],
 )
-def test_name_that_cannot_be_resolved(monkeypatch: pytest.MonkeyPatch, code: int, text: str) -> None:
-    """A DNS failure is tried again, and says what is wrong."""
+def test_name_that_cannot_be_resolved(
+    monkeypatch: pytest.MonkeyPatch, code: int, expected: Retry | Rejected
+) -> None:
+    """Trouble of the moment is tried again; a name that does not exist is the channel's, with an alert."""
 
     def fail(*_: object) -> Any:
-        raise socket.gaierror(code, text)
+        raise socket.gaierror(code, "as the system says")
 
     monkeypatch.setattr(socket, "getaddrinfo", fail)
 
     async def run() -> Result:
         async with client() as http:
-            return await http.post(f"https://hooks.example.com{PATH}", body=b"{}", timeout=ENOUGH)
+            return await http.post(f"{HOST}{PATH}", body=b"{}", timeout=ENOUGH)
 
-    where = "https://hooks.example.com: no connection, nothing was sent"
-    assert asyncio.run(run()) == Retry(
-        Reason.CONNECTION_ERROR, None, f"{where} (the name cannot be resolved: {text})"
-    )
+    assert asyncio.run(run()) == expected
+
+
+def test_name_that_is_no_name_is_a_matter_of_the_configuration() -> None:
+    """A label of more than 63 characters breaks the encoding of names, not the channel."""
+
+    async def run() -> Result:
+        async with client() as http:
+            return await http.post(f"https://{'a' * 70}.example.com{PATH}", body=b"{}", timeout=ENOUGH)
+
+    result = asyncio.run(run())
+    assert isinstance(result, Rejected)
+    assert result.reason is Reason.CONFIGURATION
+    assert "CANARY" not in repr(result)
+
+
+@pytest.mark.usefixtures("names")
+def test_look_up_has_a_deadline_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A hung name server is named as the cause, and is no failure to connect."""
+    monkeypatch.setattr(resolver_module, "LOOKUP_SECONDS", 0.05)
+
+    async def run() -> Result:
+        async with client() as http:
+            return await http.post(f"https://hung.example.com{PATH}", body=b"{}", timeout=ENOUGH)
+
+    where = "https://hung.example.com: no connection, nothing was sent"
+    detail = f"{where} (the name cannot be resolved: no answer in 0.05 s)"
+    assert asyncio.run(run()) == Retry(Reason.CONNECTION_ERROR, None, detail)
+
+
+@pytest.mark.usefixtures("names")
+def test_name_that_hangs_holds_one_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However often a dead name is asked for, its one look-up is waited for; its thread delays no exit."""
+    monkeypatch.setattr(resolver_module, "LOOKUP_SECONDS", 0.01)
+
+    async def run() -> None:
+        before = lookups()
+        async with client() as http:
+            for _ in range(5):
+                result = await http.post("https://hung.example.com/", timeout=ENOUGH)
+                assert isinstance(result, Retry)
+                (hung,) = lookups() - before
+                assert hung.daemon
+
+    asyncio.run(run())
 
 
 @pytest.mark.usefixtures("names")
@@ -668,21 +825,82 @@ def test_hung_lookup_holds_up_no_other_name(serve: Any) -> None:
     assert isinstance(other, Answer)
 
 
-@pytest.mark.usefixtures("names")
-def test_hung_lookups_leave_the_loops_threads_alone() -> None:
-    """However many names hang, everything else that needs a thread of the loop gets one."""
+def lookups() -> set[threading.Thread]:
+    """Return the threads that look names up."""
+    return {thread for thread in threading.enumerate() if thread.name == "knell-dns"}
 
-    async def run() -> list[Result]:
-        async with client() as http:
+
+def test_hung_lookups_hold_up_nobody(serve: Any, names: threading.Semaphore) -> None:
+    """However many names hang, the next one is looked up, and the loop's own threads are free."""
+
+    def wait_hung(count: int) -> None:
+        assert all(names.acquire(timeout=ENOUGH) for _ in range(count))
+
+    async def run() -> Result:
+        async with serve((200, "ok")) as (base, _), client() as http:
             urls = [f"https://hung{number}.example.com/" for number in range(40)]
-            tasks = [asyncio.create_task(http.post(url, timeout=SOON)) for url in urls]
-            for _ in range(20):
-                await asyncio.sleep(0)  # lets every task get as far as its look-up
-            assert await asyncio.to_thread(lambda: 1) == 1
-            assert not any(task.done() for task in tasks)
-            return await asyncio.gather(*tasks)
+            hung = [asyncio.create_task(http.post(url, timeout=60)) for url in urls]
+            await asyncio.to_thread(wait_hung, len(hung))
+            answer = await http.post(base.replace("127.0.0.1", "fine.example.com"), timeout=60)
+            for task in hung:
+                task.cancel()
+            await asyncio.gather(*hung, return_exceptions=True)
+            return answer
 
-    assert {type(result) for result in asyncio.run(run())} == {Retry}
+    assert isinstance(asyncio.run(run()), Answer)
+
+
+def test_channel_that_hangs_fills_its_own_share_only(serve: Any) -> None:
+    """Three requests of a channel with two connections: two hang, one is not sent, and others go on."""
+    arrived = asyncio.Semaphore(0)
+
+    async def hang(reader: asyncio.StreamReader, _: asyncio.StreamWriter) -> None:
+        await read_request(reader)
+        arrived.release()
+        await reader.read()
+
+    async def run() -> tuple[Result, Result, list[Result]]:
+        async with server(hang) as port, serve((200, "ok")) as (base, _), client() as http:
+            slow, other, url = http.limited(2), http.limited(2), f"http://127.0.0.1:{port}{PATH}"
+            hung = [asyncio.create_task(slow.post(url, body=b"{}", timeout=ENOUGH)) for _ in range(2)]
+            for _ in hung:
+                await arrived.acquire()
+            third = await slow.post(url, body=b"{}", timeout=SOON)
+            answer = await other.post(base, body=b"{}", timeout=ENOUGH)
+            await http.close()
+            return third, answer, await asyncio.gather(*hung)
+
+    third, answer, hung = asyncio.run(run())
+    assert isinstance(third, Retry)
+    assert third.reason is Reason.TIMEOUT
+    assert "nothing was sent, all 2 connections of the channel were busy" in third.detail
+    assert "CANARY" not in repr(third)
+    assert isinstance(answer, Answer)
+    assert {type(result) for result in hung} == {Unknown}
+
+
+def test_connection_is_given_back_however_a_request_ends() -> None:
+    """A failure and a cancellation leave the channel its one connection, as an answer does."""
+    arrived = asyncio.Event()
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        if b"wait" in await read_request(reader):
+            arrived.set()
+            await reader.read()
+        writer.write(OK)
+        await writer.drain()
+
+    async def run() -> Result:
+        async with server(hang) as port, client() as http:
+            one, base = http.limited(1), f"http://127.0.0.1:{port}"
+            await one.post("http://127.0.0.1:1/", body=b"{}", timeout=ENOUGH)
+            task = asyncio.create_task(one.post(f"{base}/wait", body=b"{}", timeout=ENOUGH))
+            await arrived.wait()
+            task.cancel()
+            await asyncio.gather(task, return_exceptions=True)
+            return await one.post(base, body=b"{}", timeout=ENOUGH)
+
+    assert isinstance(asyncio.run(run()), Answer)
 
 
 class Section(BaseModel):

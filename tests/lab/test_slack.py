@@ -254,6 +254,23 @@ def test_a_thread(lab: Lab, api: Api) -> None:
     )
 
 
+def test_a_reply_to_a_deleted_message(lab: Lab, api: Api) -> None:
+    """Where nothing is left it becomes a message of the channel; where replies are, it is refused."""
+    alone, parent = (api("chat.postMessage", channel="#necrocode", text=text)["ts"] for text in ("a", "b"))
+    lab.slack.rate_limited = False
+    api("chat.postMessage", channel="#necrocode", text="reply", thread_ts=parent)
+    channel = lab.slack.channels["necrocode"]
+    for ts in (alone, parent):
+        lab.slack.delete(channel, ts)
+    answer = api("chat.postMessage", channel="#necrocode", text="late", thread_ts=alone)
+    assert (answer["ok"], "thread_ts" in answer["message"]) == (True, False)
+    assert lab.slack.messages[-1].thread == ""
+    refused = api("chat.postMessage", channel="#necrocode", text="late", thread_ts=parent)
+    assert refused["error"] == "cannot_reply_to_message"
+    assert api("chat.update", channel=channel, ts=alone, text="x")["error"] == "message_not_found"
+    assert lab.slack.violations == ()
+
+
 def test_an_update_changes_the_message_in_its_place(lab: Lab, api: Api) -> None:
     """After chat.update readers see the new text where the old one was; other parts stay."""
     blocks = [{"type": "section", "text": TEXT}]
@@ -288,6 +305,34 @@ def test_reactions(lab: Lab, api: Api) -> None:
     lost = api("reactions.add", channel=posted["channel"], timestamp="1.000001", name="tada")
     assert lost["error"] == "message_not_found"
     assert lab.slack.messages[0].reactions == ("tada",)
+
+
+def test_reactions_are_taken_back(lab: Lab, api: Api) -> None:
+    """Once; what is not there has its word."""
+    posted = api("chat.postMessage", channel="#necrocode", text="x")
+    place = {"channel": posted["channel"], "timestamp": posted["ts"]}
+    for name in ("tada", "eyes"):
+        api("reactions.add", **place, name=name)
+    assert api("reactions.remove", **place, name="tada")["ok"]
+    assert lab.slack.messages[0].reactions == ("eyes",)
+    assert api("reactions.remove", **place, name="tada")["error"] == "no_reaction"
+    assert (
+        api("reactions.remove", **{**place, "timestamp": "1.000001"}, name="x")["error"]
+        == "message_not_found"
+    )
+    lab.slack.clear()
+    assert api("reactions.remove", **place, name="eyes")["ok"]
+
+
+@pytest.mark.parametrize(
+    ("channel", "member", "archived"),
+    [("C0LAB000001", True, False), ("C0LAB000002", False, False), ("C0LAB000003", True, True)],
+)
+def test_what_is_known_of_a_channel(api: Api, channel: str, *, member: bool, archived: bool) -> None:
+    """Whether the app is in it, and whether it is archived; only by its id."""
+    found = api("conversations.info", channel=channel)["channel"]
+    assert (found["id"], found["is_member"], found["is_archived"]) == (channel, member, archived)
+    assert api("conversations.info", channel="#necrocode")["error"] == "channel_not_found"
 
 
 def test_other_methods(lab: Lab, call: Call, api: Api) -> None:

@@ -42,12 +42,28 @@ def test_the_three_steps(lab: Lab, call: Call, step: Step, begun: dict[str, Any]
     """Begun, sent raw, completed: the file stands in its channel and thread."""
     assert call("POST", begun["upload_url"], body=b"\x00\r\n1").status == 200
     assert not lab.slack.files
-    answer = complete(step, begun["file_id"], thread_ts="1.2", initial_comment="see")
+    parent = step("chat.postMessage", json={"channel": CHANNEL, "text": "x"})["ts"]
+    answer = complete(step, begun["file_id"], thread_ts=parent, initial_comment="see")
     assert answer == {"ok": True, "files": [{"id": begun["file_id"], "title": "The log"}]}
     (file,) = lab.slack.files
     assert (file.name, file.title, file.content) == ("log.txt", "The log", b"\x00\r\n1")
-    assert (file.channel, file.thread, file.comment) == (CHANNEL, "1.2", "see")
+    assert (file.channel, file.thread, file.comment) == (CHANNEL, parent, "see")
     assert lab.slack.violations == ()
+
+
+def test_a_file_in_no_thread(lab: Lab, call: Call, step: Step, begun: dict[str, Any]) -> None:
+    """A thread that never began is held against the client."""
+    call("POST", begun["upload_url"], body=b"1234")
+    assert complete(step, begun["file_id"], thread_ts="1.2")["ok"]
+    assert lab.slack.violations == (f"thread_ts 1.2 is no message that began a thread in {CHANNEL}",)
+
+
+def test_the_rate_of_uploads(step: Step) -> None:
+    """A hundred a minute."""
+    form = {"filename": "log.txt", "length": "4"}
+    answers = [step("files.getUploadURLExternal", form=form) for _ in range(101)]
+    assert [answer["ok"] for answer in answers] == [True] * 100 + [False]
+    assert answers[-1]["error"] == "ratelimited"
 
 
 def test_the_bytes_may_come_as_a_form(lab: Lab, call: Call, step: Step, begun: dict[str, Any]) -> None:

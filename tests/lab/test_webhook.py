@@ -115,6 +115,14 @@ def test_the_simple_signature(lab: Lab, send: Send, name: str) -> None:
     assert send(headers={name: f"sha256={digest}"}).status == 200
     assert send(headers={name: f"sha256={'0' * 64}"}).status == 401
     assert send(headers={"X-Other": "1"}).status == 401
+    assert lab.webhook.section()["hub_signature"] is True
+
+
+def test_the_simple_signature_by_a_prefixed_secret(lab: Lab, send: Send) -> None:
+    """Whoever verifies as GitHub does takes the secret for what is written, prefix and all."""
+    (secret,), lab.webhook.simple = lab.webhook.secrets, True
+    digest = hmac.new(secret.encode(), BODY, hashlib.sha256).hexdigest()
+    assert send(headers={"X-Hub-Signature-256": f"sha256={digest}"}).status == 200
 
 
 def test_without_secrets_everything_is_believed(lab: Lab, call: Call) -> None:

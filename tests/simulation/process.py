@@ -47,6 +47,10 @@ METRICS = Metrics(CollectorRegistry())
 class NoHttp:
     """Stands for the HTTP client."""
 
+    def limited(self, _: int) -> "NoHttp":
+        """Return the client of one channel."""
+        return self
+
     async def close(self) -> None:
         """Close nothing."""
 
