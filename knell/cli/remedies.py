@@ -48,7 +48,7 @@ _BY_DETAIL: tuple[tuple[str, Remedy], ...] = (
         ),
     ),
     (
-        r"cannot be resolved|no such host|there is no such|name or service not known|name resolution|nodename nor servname",
+        r"cannot be resolved|no such host|name or service not known|name resolution|nodename nor",
         Remedy(
             "no name server knows the host, or none answers.",
             "check the host's spelling in {section}, then this machine's DNS and network.",
@@ -86,7 +86,7 @@ _BY_DETAIL: tuple[tuple[str, Remedy], ...] = (
         ),
     ),
     (
-        r"answered 404|no such",
+        r"answered 404|no such endpoint",
         Remedy(
             "the provider has nothing at this address.",
             "copy the address again from the provider's page into {section}.",

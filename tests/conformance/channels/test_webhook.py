@@ -14,4 +14,5 @@ class TestWebhook(ChannelConformance):
     def section(self, stage: Stage) -> dict[str, Any]:
         """Sign, and send a token along."""
         token = stage.secret("token")
-        return {**stage.provider.section(), "headers": {"Authorization": f"Bearer {token}"}}
+        section = {**stage.provider.section(), "headers": {"Authorization": f"Bearer {token}"}}
+        return section | ({"ca_file": stage.ca_file} if stage.ca_file else {})
