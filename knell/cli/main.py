@@ -21,6 +21,7 @@ COMMANDS = {
     "demo": "Show what knell does, on this machine alone.",
     "run": "Run the service in the foreground.",
     "send": "Send one event.",
+    "test": "Send a test message through a channel.",
     "dead": "Show, replay or drop what could not be delivered.",
     "store": "Look after the file that accepted events live in.",
     "tree": "Show the actors of a running service.",

@@ -7,7 +7,8 @@ from knell.channels.base import Channel, ChannelConfig
 from knell.channels.slack import SlackChannel
 from knell.errors import ChannelError
 
-BUILT_IN = {"console", "discord", "email", "slack", "sms", "webhook"}
+BUILT_IN = {"apprise", "console", "discord", "email", "file", "log", "slack", "sms", "webhook"}
+TAKES_ALL = {"console", "file", "log"}
 
 
 def test_every_built_in_type_is_found() -> None:
@@ -19,11 +20,11 @@ def test_every_built_in_type_is_found() -> None:
 
 @pytest.mark.parametrize("name", sorted(BUILT_IN))
 def test_built_in_types_name_their_section_and_events(name: str) -> None:
-    """Each has a strict schema of its own; only the console takes everything."""
+    """Each has a strict schema of its own; only what stays on the machine takes everything."""
     found = registry.find(name)
     assert issubclass(found.Config, ChannelConfig)
     assert found.Config is not Channel.Config
-    assert ("*" in found.default_events) is (name == "console")
+    assert ("*" in found.default_events) is (name in TAKES_ALL)
 
 
 def test_dotted_name() -> None:
@@ -34,7 +35,7 @@ def test_dotted_name() -> None:
 @pytest.mark.parametrize(
     ("name", "problem"),
     [
-        ("slak", "unknown channel type 'slak'; there are console, discord"),
+        ("slak", "unknown channel type 'slak'; there are apprise, console, discord"),
         ("http", "unknown channel type 'http'"),
         ("base", "unknown channel type 'base'"),
         ("", "unknown channel type ''"),

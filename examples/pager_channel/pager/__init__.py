@@ -1,0 +1,1 @@
+"""A channel for knell in a package of its own."""
