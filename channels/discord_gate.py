@@ -12,6 +12,7 @@ from typing import NamedTuple
 from weakref import WeakKeyDictionary
 
 from .http import Http
+from .pool import Pool
 
 FIRST_GUESS = 5
 """Requests of a webhook's window before the first answer names the number (birdie0's guide to webhooks)."""
@@ -157,12 +158,12 @@ class Gate:
             self._stopped_until = now + INVALID_SECONDS
 
 
-_GATES: WeakKeyDictionary[Http, Gate] = WeakKeyDictionary()
+_GATES: WeakKeyDictionary[Pool, Gate] = WeakKeyDictionary()
 
 
 def gate_of(http: Http) -> Gate:
-    """Return the gate of all Discord channels that send by this client, which is those of one system.
+    """Return the gate of all Discord channels that share this client's pool, which is those of one system.
 
-    It lasts as long as the client: a channel that restarts finds it as it was.
+    It lasts as long as the pool: a channel that restarts finds it as it was.
     """
-    return _GATES.setdefault(http, Gate())
+    return _GATES.setdefault(http.pool, Gate())

@@ -84,13 +84,14 @@ class Http:
 
     Attributes:
         security: what outgoing connections may do.
+        pool: the connections, shared with all clients that `limited` returns.
     """
 
     def __init__(
         self, security: Security, *, connections: int = CONNECTIONS, pool: Pool | None = None
     ) -> None:
         self.security = security
-        self._pool = pool or Pool(security)
+        self.pool = pool or Pool(security)
         self._limit = connections
         self._slots = asyncio.Semaphore(connections)
 
@@ -100,7 +101,7 @@ class Http:
         A channel whose provider hangs fills its own share only. There is no limit on all channels together:
         it would be the place where they wait for each other.
         """
-        return type(self)(self.security, connections=connections, pool=self._pool)
+        return type(self)(self.security, connections=connections, pool=self.pool)
 
     async def post(self, url: str | URL, **parts: Unpack[Request]) -> Answer | Retry | Rejected | Unknown:
         """Send a POST; see `request`."""
@@ -131,7 +132,7 @@ class Http:
             target = url if isinstance(url, URL) else URL(url)
         except ValueError:
             return Rejected(Reason.CONFIGURATION, "the address is not a URL")
-        if problem := self._pool.guard.url_problem(target):
+        if problem := self.pool.guard.url_problem(target):
             return Rejected(Reason.CONFIGURATION, problem)
         try:
             body, headers = _encoded(method, parts)
@@ -142,7 +143,7 @@ class Http:
 
     async def close(self) -> None:
         """Close all connections; the requests on them end as `Unknown`. Nothing can be sent afterwards."""
-        await self._pool.close()
+        await self.pool.close()
 
     async def _in_turn(
         self,
@@ -163,7 +164,7 @@ class Http:
             return Retry(Reason.TIMEOUT, None, text)
         try:
             limits = _limits(seconds - (asyncio.get_running_loop().time() - began))
-            response = await self._pool.session().request(
+            response = await self.pool.session().request(
                 method, target, data=body, headers=headers, allow_redirects=False, timeout=limits, ssl=tls
             )
             return await _answer(response)

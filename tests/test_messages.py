@@ -48,6 +48,7 @@ def test_every_reason_says_whom_it_is_about() -> None:
         "refused": Scope.MESSAGE,
         "recipient": Scope.MESSAGE,
         "opted_out": Scope.MESSAGE,
+        "budget": Scope.MESSAGE,
         "authentication": Scope.CHANNEL,
         "configuration": Scope.CHANNEL,
         "tls": Scope.CHANNEL,

@@ -17,6 +17,7 @@ from knell.events import NotificationEvent, seal
 from knell.messages import Reason
 from knell.store import open_store
 from knell.store.contract import Store, Submission
+from knell.store.schema import VERSION
 from tests.store.steps import accept, fetch, settle, start
 
 DAY = 86400.0
@@ -68,7 +69,7 @@ def test_the_stats_show_how_full_it_is(path: Path, knell_store: Callable[..., Re
     result = knell_store("stats")
     assert (result.exit_code, result.stderr) == (0, "")
     lines = [line.split() for line in result.stdout.splitlines()]
-    assert lines[0] == ["file", ".knell/knell.db", "(version", "2)"]
+    assert lines[0] == ["file", ".knell/knell.db", "(version", f"{VERSION})"]
     assert lines[2] == ["events", "3"]
     assert " ".join(lines[3]) == "waiting the oldest was accepted 2h ago"
     assert lines[5] == ["CHANNEL", "PENDING", "SENDING", "DONE", "DEAD", "CANCELLED", "EXPIRED"]

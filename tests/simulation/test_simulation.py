@@ -79,7 +79,7 @@ def test_what_was_mended_stays_mended(failed_before: list[int]) -> None:
 def test_the_histories_have_everything_in_them() -> None:
     """A simulation in which nothing goes wrong would find nothing."""
     seen: Counter[str] = Counter()
-    for seed in range(150):
+    for seed in range(250):
         world = World(seed)
         world.play()
         seen.update({str(what[1]) for what in world.trace.notes})
