@@ -53,14 +53,6 @@ class DropsRequests(Outbox):
             super()._give_up(message)
 
 
-class TellsUntilOneFails(Outbox):
-    """Tells nobody after the first who cannot be told."""
-
-    def _tell_all(self) -> None:
-        for tell in self._after:
-            tell()
-
-
 class LosesRetries(ChannelActor):
     """Forgets the attempt that opened the breaker."""
 
@@ -121,6 +113,5 @@ FEARED = {
 FOUND = {
     "a request is lost when the commit fails": Cast(outbox=ForgetsWhoAsked),
     "a request is dropped when it cannot be taken in": Cast(outbox=DropsRequests),
-    "a receipt is not told": Cast(outbox=TellsUntilOneFails),
 }
 """Bugs that were in knell until the simulation found them."""
