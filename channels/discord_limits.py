@@ -72,7 +72,7 @@ def fit_discord(message: FormattedMessage, escape: Callable[[str], str]) -> Form
 def _content(content: Json, cuts: list[str]) -> Json:
     fitted = content
     text = content.get("content")
-    if isinstance(text, str) and len(text) > MAX_CONTENT:
+    if isinstance(text, str) and len(text.strip()) > MAX_CONTENT:
         fitted = {**fitted, "content": shortened(text, MAX_CONTENT, "content", cuts, shorten_markdown)}
     if "username" in content and not _is_allowed(content["username"]):
         fitted = replaced(fitted, "username", None)

@@ -105,7 +105,7 @@ def block_texts(value: Any) -> Iterator[int]:
 
 def discord_violations(content: dict[str, Any]) -> list[str]:
     """Measure a fitted message."""
-    found = ["content"] if len(str(content.get("content", ""))) > 2000 else []
+    found = ["content"] if len(str(content.get("content", "")).strip()) > 2000 else []
     embeds = objects(content.get("embeds"))
     found += [f"{len(embeds)} embeds"] if len(embeds) > 10 else []
     total = 0
@@ -121,7 +121,7 @@ def discord_violations(content: dict[str, Any]) -> list[str]:
         for field in inner:
             found += [f"empty {key}" for key in ("name", "value") if not field[key].strip()]
             limited += [(field["name"], 256), (field["value"], 1024)]
-        lengths = [(len(text), limit) for text, limit in limited if isinstance(text, str)]
+        lengths = [(len(text.strip()), limit) for text, limit in limited if isinstance(text, str)]
         found += [f"{length} > {limit}" for length, limit in lengths if length > limit]
         total += sum(length for length, _ in lengths)
     return found + ([f"sum {total}"] if total > 6000 else [])

@@ -86,7 +86,7 @@ def test_a_global_limit_pauses_every_channel(lab: Lab, start: Run) -> None:
     watched.tell("to the first", event_type="a")
     until(lambda: watched.metric("knell_attempts_total", channel="first", reason="rate_limit"))
     watched.tell("to the second", event_type="b")
-    lab.discord.wait_for(2)
+    lab.discord.wait(lambda discord: len(discord.requests) == 3)
     limited, *others = lab.discord.requests
     assert limited.answer is not None
     assert limited.answer.status == 429
