@@ -17,7 +17,7 @@ _FENCE = "```"
 _PART_OF_FENCE = r"(?<!`)`{1,2}…\Z"
 _HALF_MRKDWN = re.compile(rf"(?:&[a-z]{{0,3}}|<(?:[a-z]+:|[!@#])[^<>]*)…\Z|{_PART_OF_FENCE}")
 _HALF_MARKDOWN = re.compile(
-    rf"(?<!\\)(?:\\\\)*(\\)…\Z|(?<!\\)\[(?:[^\[\]\\]|\\.)*\]\([^()\s]*…\Z|{_PART_OF_FENCE}"
+    rf"(?<!\\)(?:\\\\)*(\\)…\Z|(?<!\\)\[(?:[^\[\]\\]|\\.)*\]\([^()\s]*…\Z|(?<!\\){_PART_OF_FENCE}"
 )
 """The rest of what was cut in two: an entity or a link; an escape or a link; the fence of a code block."""
 

@@ -282,3 +282,11 @@ def test_templates_report_what_they_cut_by_name() -> None:
     assert engine.message("discord", [event, failed(title="t" * 101)]).cuts[0] == (
         "events[0].error: 1,861 of 2,000 characters left out"
     )
+
+
+@pytest.mark.parametrize("limit", range(4, 12))
+def test_no_half_escape_is_left(limit: int) -> None:
+    """Not even where the escaped character looks like the beginning of a fence."""
+    shown = shorten_markdown("ab\\`cd\\`ef\\`", limit).removesuffix("…")
+    assert not shown.endswith("\\")
+    assert "ab\\`cd\\`ef\\`".startswith(shown)
