@@ -5,19 +5,16 @@ read back at the start and anything else is refused. The log is moved into the f
 a bug of SQLite that can damage a file needs two that do (https://www.sqlite.org/wal.html, "WAL-reset bug").
 """
 
-import ctypes
-import os
 import sqlite3
-import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from functools import cache, wraps
-from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar, cast
 
 from knell.errors import StoreError, StoreFull
 from knell.log import log
 from knell.store.ballast import Ballast
+from knell.store.handle import Handle
 from knell.store.lock import OwnerLock
 from knell.store.schema import migrate
 from knell.store.words import in_words
@@ -44,28 +41,27 @@ _R = TypeVar("_R")
 
 
 def guarded(method: Callable[Concatenate[_S, _P], _R]) -> Callable[Concatenate[_S, _P], _R]:
-    """Turn SQLite's errors into `StoreError` and leave no half transaction behind."""
+    """Turn SQLite's errors into `StoreError`, leave no half transaction behind, and hold off forks."""
 
     @wraps(method)
     def call(self: _S, *args: _P.args, **kwargs: _P.kwargs) -> _R:
-        try:
-            return method(self, *args, **kwargs)
-        except sqlite3.Error as error:
-            self.rollback()
-            raise self.failed(error) from error
+        with self.calling:
+            try:
+                return method(self, *args, **kwargs)
+            except sqlite3.Error as error:
+                self.rollback()
+                raise self.failed(error) from error
 
     return cast("Callable[Concatenate[_S, _P], _R]", call)
 
 
-class SqliteFile:
+class SqliteFile(Handle):
     """The file, its lock and its transactions."""
 
     def __init__(self, path: str) -> None:
-        self.path = Path(path)
-        self._db: sqlite3.Connection | None = None
+        super().__init__(path)
         self._lock = OwnerLock(self.path)
         self._ballast = Ballast(self.path)
-        _files.add(self)
 
     @guarded
     def acquire(self) -> None:
@@ -97,9 +93,10 @@ class SqliteFile:
 
     def close(self) -> None:
         """Give up ownership; a second call does nothing."""
-        if self._db is not None:
-            self._db.close()
-            self._db = None
+        with self.calling:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
         self._lock.release()
 
     @property
@@ -126,8 +123,9 @@ class SqliteFile:
 
     def rollback(self) -> None:
         """Undo everything since `begin`; without a transaction it does nothing."""
-        if self._db is not None and self._db.in_transaction:
-            self._db.execute("ROLLBACK")
+        with self.calling:
+            if self._db is not None and self._db.in_transaction:
+                self._db.execute("ROLLBACK")
 
     @guarded
     def checkpoint(self) -> None:
@@ -160,20 +158,6 @@ class SqliteFile:
         if self.path.stat().st_size <= LOOK_BYTES and (found := self.one("PRAGMA quick_check(1)")) != "ok":
             raise sqlite3.DatabaseError(f"it is damaged: {found}")
 
-    def disown(self) -> None:
-        """Let go of the connection in a forked child: it is the parent's."""
-        if self._db is not None:
-            abandon(self._db)
-            self._db = None
-
-
-def abandon(connection: sqlite3.Connection) -> None:
-    """Never close a connection that a fork inherited, as the garbage collector would.
-
-    SQLite's "How To Corrupt", section 2.6: not even sqlite3_close() is safe in the child.
-    """
-    ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-
 
 def has_wal_reset_bug(version: tuple[int, int, int]) -> bool:
     """Say whether a version of SQLite has the bug that this module's first lines name."""
@@ -191,15 +175,3 @@ def _warn_of_old_sqlite() -> None:
             version=sqlite3.sqlite_version,
             advice="its WAL-reset bug can damage a file that another program writes too; 3.51.3 is mended",
         )
-
-
-# Weakly: what is registered with the interpreter itself stays for ever, and a store holds cached events.
-_files: weakref.WeakSet[SqliteFile] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for file in list(_files):
-        file.disown()
-
-
-os.register_at_fork(after_in_child=_after_fork)

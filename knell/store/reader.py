@@ -1,10 +1,7 @@
 """Reading the SQLite store beside its owner: a connection that cannot write, for any thread."""
 
-import os
 import shutil
 import sqlite3
-import threading
-import weakref
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -20,7 +17,7 @@ from knell.messages import ChannelStatus, DeliveryState, DeliveryStatus, Reason
 from knell.store.contract import State
 from knell.store.copying import copy
 from knell.store.examine import examine
-from knell.store.file import abandon
+from knell.store.handle import Handle
 from knell.store.records import (
     AttemptRecord,
     AuditRecord,
@@ -44,18 +41,12 @@ class _Title(msgspec.Struct):
     title: str
 
 
-class SqliteReader:
+class SqliteReader(Handle):
     """A read-only view of a store's file; see `contract.Reader`."""
-
-    def __init__(self, path: str) -> None:
-        self._path = Path(path)
-        self._lock = threading.Lock()
-        self._db: sqlite3.Connection | None = None
-        _readers.add(self)
 
     def status(self, event_id: str) -> DeliveryStatus | None:
         """Return where an event stands."""
-        with self._lock:
+        with self.calling:
             event = self._rows(
                 "SELECT e.seq, e.id, e.type, e.accepted, e.suppressed "
                 "FROM key k JOIN event e ON e.seq = k.seq WHERE k.key = ?",
@@ -82,21 +73,21 @@ class SqliteReader:
         condition, values = where(selection)
         if cursor:
             condition, values = f"d.id < ? AND {condition}", [_row(cursor), *values]
-        with self._lock:
+        with self.calling:
             rows = self._rows(f"{_RECORD} WHERE {condition} ORDER BY d.id DESC LIMIT ?", *values, limit)
         return [_record(row) for row in rows]
 
     def count(self, selection: Selection) -> int:
         """Return how many deliveries are selected."""
         condition, values = where(selection)
-        with self._lock:
+        with self.calling:
             ((count,),) = self._rows(f"SELECT count(*) {FROM} WHERE {condition}", *values)
         return int(count)
 
     def delivery(self, id_: str) -> DeliveryDetail | None:
         """Return one delivery with its history."""
         condition, values = where(Selection(ids=(id_,)))
-        with self._lock:
+        with self.calling:
             rows = self._rows(f"{_RECORD} WHERE {condition}", *values)
             if not rows:
                 return None
@@ -113,7 +104,7 @@ class SqliteReader:
 
     def audit(self, limit: int = 100) -> list[AuditRecord]:
         """Return what operators did, latest first."""
-        with self._lock:
+        with self.calling:
             rows = self._rows(
                 "SELECT at, by, action, detail, deliveries FROM audit ORDER BY id DESC LIMIT ?", limit
             )
@@ -124,7 +115,7 @@ class SqliteReader:
 
     def stats(self) -> StoreStats:
         """Return how full the store is."""
-        with self._lock:
+        with self.calling:
             ((version,),) = self._rows("PRAGMA user_version")
             ((events,),) = self._rows("SELECT count(*) FROM event")
             rows = self._rows("SELECT channel, state, count(*) FROM delivery GROUP BY channel, state")
@@ -142,22 +133,22 @@ class SqliteReader:
             states=states,
             oldest_pending=None if oldest is None else _moment(oldest),
             bytes=sum(file.stat().st_size for file in self._files()),
-            free_bytes=shutil.disk_usage(self._path.parent).free,
+            free_bytes=shutil.disk_usage(self.path.parent).free,
         )
 
     def check(self) -> list[str]:
         """Return everything that is wrong with it, in plain words."""
-        with self._lock:
+        with self.calling:
             try:
                 return examine(self._connection())
             except sqlite3.DatabaseError as error:
-                if not self._path.exists():
+                if not self.path.exists():
                     raise self._failed(error) from error
                 return [str(error)]
 
     def backup(self, target: Path) -> None:
         """Copy it to a new file, consistently, while its owner goes on."""
-        with self._lock:
+        with self.calling:
             try:
                 copy(self._connection(), target)
             except sqlite3.Error as error:
@@ -165,20 +156,14 @@ class SqliteReader:
 
     def close(self) -> None:
         """Close it; a second call does nothing."""
-        with self._lock:
+        with self.calling:
             if self._db is not None:
                 self._db.close()
                 self._db = None
 
     def _files(self) -> list[Path]:
-        names = (self._path.name + suffix for suffix in ("", "-wal", "-shm"))
-        return [path for name in names if (path := self._path.with_name(name)).exists()]
-
-    def disown(self) -> None:
-        """Let go of the connection in a forked child: it is the parent's."""
-        if self._db is not None:
-            abandon(self._db)
-            self._db = None
+        names = (self.path.name + suffix for suffix in ("", "-wal", "-shm"))
+        return [path for name in names if (path := self.path.with_name(name)).exists()]
 
     def _rows(self, sql: str, *args: object) -> list[tuple[Any, ...]]:
         try:
@@ -188,16 +173,16 @@ class SqliteReader:
 
     def _connection(self) -> sqlite3.Connection:
         if self._db is None:
-            url = f"file:{quote(str(self._path.absolute()))}?mode=ro"
+            url = f"file:{quote(str(self.path.absolute()))}?mode=ro"
             self._db = sqlite3.connect(url, uri=True, isolation_level=None, check_same_thread=False)
             for setting in ("query_only = 1", "wal_autocheckpoint = 0", "mmap_size = 0"):
                 self._db.execute(f"PRAGMA {setting}")
         return self._db
 
     def _failed(self, error: sqlite3.Error) -> StoreError:
-        if not self._path.exists():
-            return StoreError(f"store {self._path}: there is no such file")
-        return StoreError(f"store {self._path}: {in_words(error)}")
+        if not self.path.exists():
+            return StoreError(f"store {self.path}: there is no such file")
+        return StoreError(f"store {self.path}: {in_words(error)}")
 
 
 def _record(row: tuple[Any, ...]) -> DeliveryRecord:
@@ -234,17 +219,6 @@ def _attempts(delivery: tuple[Any, ...], rows: list[tuple[Any, ...]]) -> Iterato
         yield AttemptRecord(
             number=n, at=_moment(at), outcome=outcome, reason=reason, error=error, milliseconds=milliseconds
         )
-
-
-_readers: weakref.WeakSet[SqliteReader] = weakref.WeakSet()
-
-
-def _after_fork() -> None:
-    for reader in list(_readers):
-        reader.disown()
-
-
-os.register_at_fork(after_in_child=_after_fork)
 
 
 def _channel(event_id: str, row: tuple[Any, ...]) -> ChannelStatus:

@@ -1,9 +1,12 @@
 """The suite passes a good channel, and catches each mutant by the checks that are meant for it."""
 
+import gc
+import warnings
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme  # noqa: F401 - imported by an inner run, its C types would not survive being imported anew
 
 from knell.testing import ChannelConformance
 
@@ -63,6 +66,8 @@ def failed(pytester: pytest.Pytester, name: str, checks: set[str]) -> set[str]:
     quiet = ["-q", "--tb=no", "-p", "no:cacheprovider", "-p", "no:logging"]
     inner: Any = pytester
     ran = inner.inline_run(*quiet, *again, *chosen)
+    with warnings.catch_warnings(action="ignore"):
+        gc.collect()  # what a mutant leaves open is not for the next run to find
     passed, _, bad = ran.listoutcomes()
     assert passed or bad
     return {report.nodeid.split("::test_")[1].split("[")[0] for report in bad}
