@@ -6,6 +6,7 @@ whole address it called; that text would be logged, kept with the dead letter, a
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import cached_property
 from traceback import format_exception
 from typing import Any, cast
 
@@ -31,14 +32,19 @@ class Veil:
     """Masks what one section says in confidence."""
 
     def __init__(self, section: ChannelConfig) -> None:
-        found = {part for secret in _secrets(section) for part in _parts(secret) if len(part) >= LEAST}
+        self._section = section
+
+    @cached_property
+    def _pattern(self) -> re.Pattern[str] | None:
+        """What is looked for; gathered for the first text there is to mask, so that no restart waits for it."""
+        found = {part for secret in _secrets(self._section) for part in _parts(secret) if len(part) >= LEAST}
         # The longest first: one may be a part of another.
         alternatives = "|".join(map(re.escape, sorted(found, key=len, reverse=True)))
-        self._pattern = re.compile(alternatives) if found else None
+        return re.compile(alternatives) if found else None
 
     def text(self, text: str) -> str:
         """Return the text with every secret masked."""
-        return self._pattern.sub(MASK, text) if self._pattern and text else text
+        return self._pattern.sub(MASK, text) if text and self._pattern else text
 
     def outcome(self, outcome: Outcome) -> Outcome:
         """Return the outcome with every secret in its words masked."""
