@@ -36,7 +36,7 @@ class Veil:
 
     @cached_property
     def _pattern(self) -> re.Pattern[str] | None:
-        """What is looked for; gathered for the first text there is to mask, so that no restart waits for it."""
+        """What is looked for; gathered for the first text to mask, so that no restart waits for it."""
         found = {part for secret in _secrets(self._section) for part in _parts(secret) if len(part) >= LEAST}
         # The longest first: one may be a part of another.
         alternatives = "|".join(map(re.escape, sorted(found, key=len, reverse=True)))
