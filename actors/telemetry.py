@@ -6,7 +6,9 @@ hot path looks nothing up. What actors know about themselves is read at scrape t
 
 from collections import Counter as Counts
 from collections.abc import Iterable
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
+from itertools import product
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, Info
 from prometheus_client.core import Metric
@@ -36,28 +38,82 @@ _OTHER = "other"
 _TYPES = frozenset(EventType)
 
 
+class Families:
+    """The metrics of the channels: the label `channel` is the first of each.
+
+    Args:
+        registry: where they are registered until `clear`.
+    """
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+        self._made: list[Collector] = []
+        counter, histogram, gauge = self._counter, self._histogram, self._gauge
+        self.deliveries = counter("knell_deliveries_total", "Deliveries that ended, by outcome.", "outcome")
+        self.attempts = counter("knell_attempts_total", "Attempts that ended, by reason.", "reason")
+        self.retries = counter("knell_retries_total", "Deliveries put back for another attempt.", "reason")
+        self.suppressed = counter(
+            "knell_suppressed_total", "Events a channel did not get, by reason.", "reason"
+        )
+        self.transitions = counter("knell_circuit_transitions_total", "Changes of a circuit breaker.", "to")
+        self.limited = counter(
+            "knell_rate_limit_wait_seconds_total", "Time messages waited for a rate limit."
+        )
+        self.segments = counter("knell_sms_segments_total", "SMS segments sent.")
+        self.cost = counter("knell_sms_cost_total", "Cost of SMS sent.", "currency")
+        self.undelivered = counter(
+            "knell_sms_undelivered_total", "SMS lost after the provider had accepted them."
+        )
+        self.delivery_seconds = histogram("knell_delivery_seconds", "From acceptance to delivery.", BUCKETS)
+        self.attempt_seconds = histogram("knell_attempt_seconds", "Duration of one attempt.", BUCKETS)
+        self.batch_size = histogram("knell_batch_size", "Deliveries in one message.", SIZES)
+        self.pending = gauge("knell_pending", "Deliveries accepted and not finished.")
+        self.dead = gauge("knell_dead_letters", "Deliveries given up and kept.")
+        self.circuit = gauge("knell_circuit_state", "1 for the breaker's state.", "state")
+
+    def clear(self) -> None:
+        """Take them out of the registry."""
+        for family in self._made:
+            self._registry.unregister(family)
+
+    def _counter(self, name: str, text: str, *labels: str) -> Counter:
+        made = Counter(name, text, ("channel", *labels), registry=self._registry)
+        self._made.append(made)
+        return made
+
+    def _gauge(self, name: str, text: str, *labels: str) -> Gauge:
+        made = Gauge(name, text, ("channel", *labels), registry=self._registry)
+        self._made.append(made)
+        return made
+
+    def _histogram(self, name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
+        made = Histogram(name, text, ["channel"], buckets=buckets, registry=self._registry)
+        self._made.append(made)
+        return made
+
+
 class ChannelMetrics:
     """The series of one channel."""
 
-    def __init__(self, metrics: "Telemetry", name: str) -> None:
+    def __init__(self, families: Families, name: str) -> None:
         self.deliveries = {
-            state: metrics.deliveries.labels(name, "delivered" if state is DeliveryState.DONE else state)
+            state: families.deliveries.labels(name, "delivered" if state is DeliveryState.DONE else state)
             for state in _FINAL
         }
-        self.attempts = {reason: metrics.attempts.labels(name, reason) for reason in Reason}
-        self.retries = {reason: metrics.retries.labels(name, reason) for reason in Reason}
-        self.suppressed = {reason: metrics.suppressed.labels(name, reason) for reason in Suppressed}
-        self.transitions = {phase: metrics.transitions.labels(name, phase) for phase in Phase}
-        self.delivery_seconds = metrics.delivery_seconds.labels(name)
-        self.attempt_seconds = metrics.attempt_seconds.labels(name)
-        self.limited = metrics.limited.labels(name)
-        self.batch_size = metrics.batch_size.labels(name)
-        self._segments = metrics.segments.labels(name)
-        self.undelivered = metrics.undelivered.labels(name)
-        self._cost, self._name = metrics.cost, name
-        self.pending = metrics.pending.labels(name)
-        self.dead = metrics.dead.labels(name)
-        self._circuit = {phase: metrics.circuit.labels(name, phase) for phase in Phase}
+        self.attempts = {reason: families.attempts.labels(name, reason) for reason in Reason}
+        self.retries = {reason: families.retries.labels(name, reason) for reason in Reason}
+        self.suppressed = {reason: families.suppressed.labels(name, reason) for reason in Suppressed}
+        self.transitions = {phase: families.transitions.labels(name, phase) for phase in Phase}
+        self.delivery_seconds = families.delivery_seconds.labels(name)
+        self.attempt_seconds = families.attempt_seconds.labels(name)
+        self.limited = families.limited.labels(name)
+        self.batch_size = families.batch_size.labels(name)
+        self._segments = families.segments.labels(name)
+        self.undelivered = families.undelivered.labels(name)
+        self._cost, self._name = families.cost, name
+        self.pending = families.pending.labels(name)
+        self.dead = families.dead.labels(name)
+        self._circuit = {phase: families.circuit.labels(name, phase) for phase in Phase}
         self.circuit(Phase.CLOSED)
 
     def priced_in(self, currency: object) -> None:
@@ -91,48 +147,8 @@ class Telemetry(Collector):
             raise KnellError("the registry holds the metrics of another system; give each one of its own")
         self.registry = registry
         self.root: Cell | None = None
-
-        def counter(name: str, text: str, *labels: str) -> Counter:
-            return Counter(name, text, labels, registry=registry)
-
-        def gauge(name: str, text: str, *labels: str) -> Gauge:
-            return Gauge(name, text, labels, registry=registry)
-
-        def histogram(name: str, text: str, buckets: tuple[float, ...]) -> Histogram:
-            return Histogram(name, text, ["channel"], buckets=buckets, registry=registry)
-
-        self.events = counter("knell_events_total", "Events told, by result.", "event_type", "result")
-        self.deliveries = counter(
-            "knell_deliveries_total", "Deliveries that ended, by outcome.", "channel", "outcome"
-        )
-        self.attempts = counter(
-            "knell_attempts_total", "Attempts that ended, by reason.", "channel", "reason"
-        )
-        self.retries = counter(
-            "knell_retries_total", "Deliveries put back for another attempt.", "channel", "reason"
-        )
-        self.suppressed = counter(
-            "knell_suppressed_total", "Events a channel did not get, by reason.", "channel", "reason"
-        )
-        self.transitions = counter(
-            "knell_circuit_transitions_total", "Changes of a circuit breaker.", "channel", "to"
-        )
-        self.limited = counter(
-            "knell_rate_limit_wait_seconds_total", "Time messages waited for a rate limit.", "channel"
-        )
-        self.segments = counter("knell_sms_segments_total", "SMS segments sent.", "channel")
-        self.cost = counter("knell_sms_cost_total", "Cost of SMS sent.", "channel", "currency")
-        self.undelivered = counter(
-            "knell_sms_undelivered_total",
-            "SMS lost after the provider had accepted them.",
-            "channel",
-        )
-        self.delivery_seconds = histogram("knell_delivery_seconds", "From acceptance to delivery.", BUCKETS)
-        self.attempt_seconds = histogram("knell_attempt_seconds", "Duration of one attempt.", BUCKETS)
-        self.batch_size = histogram("knell_batch_size", "Deliveries in one message.", SIZES)
-        self.pending = gauge("knell_pending", "Deliveries accepted and not finished.", "channel")
-        self.dead = gauge("knell_dead_letters", "Deliveries given up and kept.", "channel")
-        self.circuit = gauge("knell_circuit_state", "1 for the breaker's state.", "channel", "state")
+        counter, gauge = partial(Counter, registry=registry), partial(Gauge, registry=registry)
+        self.events = counter("knell_events_total", "Events told, by result.", ("event_type", "result"))
         self.reload_ok = gauge(
             "knell_config_last_reload_successful", "Whether the last configuration was taken over."
         )
@@ -141,11 +157,10 @@ class Telemetry(Collector):
         )
         self.build = Info("knell_build", "Version of knell.", registry=registry)
         self.build.info({"version": _version()})
-        self._events = {
-            (event_type, result): self.events.labels(event_type, result)
-            for event_type in (*EventType, _OTHER)
-            for result in RESULTS
+        self._events: dict[tuple[str, str], Counter] = {
+            told: self.events.labels(*told) for told in product((*EventType, _OTHER), RESULTS)
         }
+        self._families = Families(registry)
         self._channels: dict[str, ChannelMetrics] = {}
         self._restarts: Counts[str] = Counts()
         registry.register(self)
@@ -158,7 +173,7 @@ class Telemetry(Collector):
     def channel(self, name: str) -> ChannelMetrics:
         """Return the series of a channel; they exist from the first call on."""
         if name not in self._channels:
-            self._channels[name] = ChannelMetrics(self, name)
+            self._channels[name] = ChannelMetrics(self._families, name)
         return self._channels[name]
 
     def count_event(self, event_type: str, result: str) -> None:
@@ -181,14 +196,8 @@ class Telemetry(Collector):
 
     def close(self) -> None:
         """Leave the registry as it was before."""
-        for collector in [
-            *(
-                value
-                for value in vars(self).values()
-                if isinstance(value, Counter | Gauge | Histogram | Info)
-            ),
-            self,
-        ]:
+        self._families.clear()
+        for collector in (self.events, self.reload_ok, self.reloaded_at, self.build, self):
             self.registry.unregister(collector)
 
 

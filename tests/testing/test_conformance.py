@@ -2,13 +2,15 @@
 
 import gc
 import warnings
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme  # noqa: F401 - imported by an inner run, its C types would not survive being imported anew
 
 from knell.testing import ChannelConformance
+
+import_module("trustme")  # by an inner run only, its C types would not survive being imported anew
 
 PAGERS = Path(__file__).with_name("pagers.py")
 
