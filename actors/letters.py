@@ -63,15 +63,7 @@ class DeadLetters:
             if report := now - at >= LOG_EVERY:
                 self._logged[key] = (now, total)
         if report:
-            kind = type(letter.message).__name__
-            log.warning(
-                "actor.dead_letter",
-                actor=letter.actor,
-                reason=letter.reason,
-                message_type=kind,
-                count=total - before,
-                error=repr(letter.error) if letter.error else None,
-            )
+            _log(letter, total - before)
         if self.hand_back is not None:
             try:
                 self.hand_back(letter)
@@ -89,3 +81,14 @@ class DeadLetters:
         """How many letters died."""
         with self._lock:
             return sum(count for (count,) in self._counts.values())
+
+
+def _log(letter: DeadLetter, count: int) -> None:
+    log.warning(
+        "actor.dead_letter",
+        actor=letter.actor,
+        reason=letter.reason,
+        message_type=type(letter.message).__name__,
+        count=count,
+        error=repr(letter.error) if letter.error else None,
+    )

@@ -1,8 +1,8 @@
 """The part of the outbox that writes down how attempts ended."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
-from knell.deliveries import Again, Done, Settlement
+from knell.deliveries import Again, Done, Settlement, Verdict
 from knell.log import log
 from knell.messages import DeliveryResult, Reason
 from knell.store.contract import Settled as Stands
@@ -10,6 +10,7 @@ from knell.store.contract import State
 
 from .books import Books
 from .mail import Fallback
+from .telemetry import ChannelMetrics
 
 
 class Settling(Books):
@@ -32,13 +33,7 @@ class Settling(Books):
             "attempt": stands.attempts,
         }
         if stands.state < State.DONE:
-            reason = Reason.CRASHED if not isinstance(verdict, Again) else verdict.reason
-            metrics.retries[reason].inc()
-            delay = verdict.delay if isinstance(verdict, Again) else 0.0
-            detail = "" if isinstance(verdict, Done) else verdict.detail
-            log.warning(
-                "delivery.retry", **fields, reason=reason, delay_seconds=round(delay, 3), error=detail
-            )
+            _put_back(verdict, metrics, fields)
             return
         metrics.pending.dec()
         metrics.deliveries[stands.state.public].inc()
@@ -52,6 +47,15 @@ class Settling(Books):
             metrics.dead.inc()
             log.error("delivery.dead", **fields, reason=result.reason, error=result.error)
             self._fall_back(Fallback(stands.seq, delivery.event, delivery.channel))
+
+
+def _put_back(verdict: Verdict, metrics: ChannelMetrics, fields: Mapping[str, object]) -> None:
+    """Count and log that a delivery is to be tried again."""
+    reason = verdict.reason if isinstance(verdict, Again) else Reason.CRASHED
+    metrics.retries[reason].inc()
+    delay = verdict.delay if isinstance(verdict, Again) else 0.0
+    detail = "" if isinstance(verdict, Done) else verdict.detail
+    log.warning("delivery.retry", **fields, reason=reason, delay_seconds=round(delay, 3), error=detail)
 
 
 def _result(settlement: Settlement, stands: Stands, now: float) -> DeliveryResult:

@@ -9,7 +9,7 @@ from measure import Trial
 from subjects import KNELL, PYKKA
 from table import Row, main
 
-from knell.actors.system import CHANNEL_MAILBOX, ROUTER_MAILBOX
+from knell.actors.topology import CHANNEL_MAILBOX, ROUTER_MAILBOX
 from knell.config.schema import Backoff
 
 TRIALS = Path(__file__).with_name("trials.py")

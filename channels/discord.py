@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 import msgspec
 from yarl import URL
 
+from knell.errors import StoreError
 from knell.events import EventType
 from knell.messages import (
     Delivered,
@@ -78,18 +79,11 @@ class DiscordChannel(Channel):
 
     async def send(self, message: FormattedMessage) -> Outcome:
         """Post a message, or show it in the place of the one that its job has already."""
-        if await self.memory.get(_GONE) == self._mark:
-            return Rejected(Reason.GONE, "the webhook was deleted: put a new one's address into webhook_url")
-        content = message.content
-        if isinstance(content, str):
-            content = {"content": escape(content) if message.format is MessageFormat.TEXT else content}
-        shown, by = draft(content, message.attachments), self._deadline()
-        if message.progress.get(_WITHOUT_FILES):
-            return await self._sent_bare(shown, message, by)
-        outcome = await self._deliver(shown, message, by)
-        if shown.files and isinstance(outcome, Rejected) and outcome.reason is Reason.TOO_LARGE:
-            return await self._sent_bare(shown, message, by)
-        return self._finished(outcome, shown)
+        try:
+            return await self._send(message)
+        except StoreError as error:  # raised before anything of this attempt is shown
+            detail = f"where the message belongs cannot be looked up: {error}"
+            return Retry(Reason.SERVER_ERROR, None, detail, message.progress)
 
     def validate_config(self) -> list[str]:
         """Return keys that do not go well together."""
@@ -110,6 +104,20 @@ class DiscordChannel(Channel):
             return HealthStatus(healthy=True, detail=f"webhook {name} of channel {place}")
         outcome = classify(answer, time.time()) if isinstance(answer, Answer) else answer
         return HealthStatus(healthy=False, detail=outcome.detail)
+
+    async def _send(self, message: FormattedMessage) -> Outcome:
+        if await self.memory.get(_GONE) == self._mark:
+            return Rejected(Reason.GONE, "the webhook was deleted: put a new one's address into webhook_url")
+        content = message.content
+        if isinstance(content, str):
+            content = {"content": escape(content) if message.format is MessageFormat.TEXT else content}
+        shown, by = draft(content, message.attachments), self._deadline()
+        if message.progress.get(_WITHOUT_FILES):
+            return await self._sent_bare(shown, message, by)
+        outcome = await self._deliver(shown, message, by)
+        if shown.files and isinstance(outcome, Rejected) and outcome.reason is Reason.TOO_LARGE:
+            return await self._sent_bare(shown, message, by)
+        return self._finished(outcome, shown)
 
     async def _sent_bare(self, shown: Draft, message: FormattedMessage, by: float) -> Outcome:
         """Send without the files, and remember that when it has to be done again."""

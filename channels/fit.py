@@ -214,11 +214,17 @@ class _Pass:
         items = [item.value for item in self.kept]
         if missing := surplus + len(found) - len(items):
             self.cuts.append(f"{path}: {missing} of {surplus + len(found)} left out")
-            if note := self.limits.note(kind, key, missing):
-                items.append(note)
-                self.sizes.append(len(left_out(missing)) + 1)
+            items += self._note(kind, key, missing)
         unchanged = len(items) == len(values) and all(map(is_, items, values))
         return (values if unchanged else items) or None
+
+    def _note(self, kind: str, key: str, missing: int) -> list[Any]:
+        """Return what stands for items that were left out, where the provider has a form for it."""
+        note = self.limits.note(kind, key, missing)
+        if not note:
+            return []
+        self.sizes.append(len(left_out(missing)) + 1)
+        return [note]
 
     def _priority(self, value: Any, key: str) -> int:
         if not is_object(value):

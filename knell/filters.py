@@ -26,7 +26,6 @@ re2: Any = _re2
 
 _LISTS = {"in", "not_in"}
 _TEXTS = {"starts_with", "ends_with", "glob", "matches"}
-_ORDERED = {"gt", "gte", "lt", "lte"}
 
 
 class FilterError(ValueError):

@@ -25,11 +25,6 @@ class TokenBucket:
     burst: int
     full_at: float = -math.inf
 
-    @classmethod
-    def per_window(cls, max_requests: int, window_seconds: float, burst: int) -> "TokenBucket":
-        """Return a full bucket that lets `max_requests` through per window, `burst` of them at once."""
-        return cls(window_seconds / max_requests, burst)
-
     def wait(self, now: float, tokens: int = 1) -> float:
         """Return the seconds until `tokens` can be taken; 0 when they can be taken now.
 

@@ -7,8 +7,7 @@ from typing import Any
 import pytest
 
 from knell.actors.io import IoLoop
-
-PATIENCE = 20.0
+from tests.waiting import PATIENCE
 
 
 @pytest.fixture

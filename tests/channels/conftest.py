@@ -10,11 +10,9 @@ import pytest
 from aiohttp import web
 
 from knell.channels.base import Channel
-from knell.channels.http import Http
-from knell.config.schema import Security
 from knell.messages import FormattedMessage, Outcome
+from tests.channels.opening import running
 
-LOOPBACK = Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]})
 CANARY = "canary"
 
 
@@ -73,15 +71,8 @@ def attempt(serve: Callable[..., Any]) -> Callable[..., tuple[Outcome, list[dict
     async def attempted(
         make: Callable[[str], Channel], message: FormattedMessage, *replies: Any
     ) -> tuple[Outcome, list[dict[str, Any]]]:
-        async with serve(*replies) as (base, requests):
-            http = Http(LOOPBACK)
-            channel = make(base)
-            try:
-                await channel.open(http)
-                outcome = await channel.send(channel.fit(message))
-            finally:
-                await channel.close()
-                await http.close()
+        async with serve(*replies) as (base, requests), running(make(base)) as channel:
+            outcome = await channel.send(channel.fit(message))
         return outcome, requests
 
     return run

@@ -8,12 +8,10 @@ from knell.channels.discord import DiscordChannel
 from knell.channels.discord_config import DiscordConfig
 from knell.channels.http import Http
 from knell.channels.memory import Memory
-from knell.config.schema import Security
 from knell.events import NotificationEvent
 from knell.lab import Lab, ManualClock
 from knell.messages import Attachment, FormattedMessage, HealthStatus, MessageFormat, Outcome
-
-LOOPBACK = Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]})
+from tests.channels.opening import LOOPBACK
 
 
 class Bench:

@@ -6,7 +6,6 @@ import shutil
 import socket
 import subprocess
 import tempfile
-import time
 from collections import Counter
 from collections.abc import Callable, Mapping
 from email import message_from_bytes, policy
@@ -15,6 +14,8 @@ from pathlib import Path
 
 import pytest
 import trustme
+
+from tests.waiting import until
 
 PATIENCE = 60.0
 """Seconds a test waits for what must come."""
@@ -147,8 +148,8 @@ class Postfix:
             start_new_session=True,
         )
         try:
-            until(lambda: "daemon started" in self.log or self._process.poll() is not None, self)
-            until(lambda: _answers(self.ports["relay"]), self)
+            self._until(lambda: "daemon started" in self.log or self._process.poll() is not None)
+            self._until(lambda: _answers(self.ports["relay"]))
         except BaseException:
             self.stop()
             raise
@@ -172,7 +173,7 @@ class Postfix:
 
     def octets(self, address: str) -> list[bytes]:
         """Return the mails of a mailbox as they lie there."""
-        until(lambda: not self._on_their_way(), self)
+        self._until(lambda: not self._on_their_way())
         new = self.folder / "mail" / address.partition("@")[0] / "new"
         return [file.read_bytes() for file in sorted(new.iterdir())] if new.is_dir() else []
 
@@ -235,6 +236,9 @@ class Postfix:
         )
         shutil.chown(database, "postfix")
 
+    def _until(self, condition: Callable[[], object]) -> None:
+        until(condition, PATIENCE, story=lambda: self.log)
+
     def _map(self, name: str, rows: Mapping[str, str]) -> None:
         fresh = self.folder / "etc/next"
         fresh.write_text("".join(f"{key} {value}\n" for key, value in rows.items()))
@@ -245,14 +249,6 @@ class Postfix:
 
     def _write(self, name: str, text: str) -> None:
         self.folder.joinpath("etc", name).write_text(text)
-
-
-def until(condition: Callable[[], object], postfix: Postfix) -> None:
-    """Look until a condition holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, postfix.log[-3000:]
-        time.sleep(0.01)
 
 
 def _answers(port: int) -> bool:

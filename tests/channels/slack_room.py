@@ -12,14 +12,13 @@ from knell.channels.base import Attachment, Channel, FormattedMessage, Outcome
 from knell.channels.http import Http
 from knell.channels.memory import Memory, Scratch
 from knell.channels.slack import SlackChannel, SlackConfig
-from knell.config.schema import Security
 from knell.events import NotificationEvent
 from knell.lab import Lab, ManualClock
 from knell.lab.record import Message
 from knell.messages import HealthStatus
 from knell.templates.engine import TemplateEngine
+from tests.channels.opening import LOOPBACK
 
-LOOPBACK = Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]})
 JOB = "job-1"
 
 

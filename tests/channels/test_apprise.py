@@ -12,7 +12,6 @@ from pydantic import ValidationError
 
 from knell.assembly import classes, read
 from knell.channels.apprise import MISSING, AppriseChannel, AppriseConfig
-from knell.channels.http import Http
 from knell.config.schema import Security
 from knell.errors import ChannelError, ConfigError
 from knell.events import NotificationEvent
@@ -29,6 +28,7 @@ from knell.messages import (
     Unknown,
 )
 from knell.testing.provider import Provider, Providers
+from tests.channels.opening import running
 
 PLAIN = {"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}
 
@@ -58,13 +58,8 @@ def send(urls: list[str], *messages: FormattedMessage, security: Any = None, **s
 
     async def run() -> list[Outcome]:
         channel = AppriseChannel(AppriseConfig.model_validate({"urls": urls, **section}))
-        http = Http(Security.model_validate(security or PLAIN))
-        await channel.open(http)
-        try:
+        async with running(channel, Security.model_validate(security or PLAIN)):
             return [await channel.send(each) for each in messages]
-        finally:
-            await channel.close()
-            await http.close()
 
     return asyncio.run(run())
 
@@ -194,13 +189,10 @@ def test_when_all_threads_hang(lab: Provider) -> None:
         async def run() -> list[Outcome]:
             section = {"urls": [hanging], "timeout_seconds": 1, "concurrency": 1}
             channel = AppriseChannel(AppriseConfig.model_validate(section))
-            http = Http(Security.model_validate(PLAIN))
-            await channel.open(http)
-            first = asyncio.ensure_future(channel.send(message()))
-            await asyncio.to_thread(gate.wait_arrived)
-            second = await channel.send(message())
-            await channel.close()
-            await http.close()
+            async with running(channel, Security.model_validate(PLAIN)):
+                first = asyncio.ensure_future(channel.send(message()))
+                await asyncio.to_thread(gate.wait_arrived)
+                second = await channel.send(message())
             return [await first, second]
 
         first, second = asyncio.run(run())
@@ -231,12 +223,8 @@ def test_services_that_have_no_plain_form_pass() -> None:
     )
 
     async def run() -> list[str]:
-        http = Http(Security())
-        await channel.open(http)
-        problems = channel.validate_config()
-        await channel.close()
-        await http.close()
-        return problems
+        async with running(channel, Security()):
+            return channel.validate_config()
 
     assert asyncio.run(run()) == []
 

@@ -8,6 +8,7 @@ import pytest
 
 from knell.channels.discord import DiscordChannel
 from knell.channels.memory import Scratch
+from knell.errors import StoreError
 from knell.events import NotificationEvent
 from knell.lab import Drop, Message, Respond, cloudflare, too_many
 from knell.messages import Attachment, Delivered, Outcome, Reason, Rejected, Retry
@@ -350,3 +351,23 @@ def test_a_text_channel_has_no_posts(bench: Bench) -> None:
     outcome = bench.send(bench.channel(thread_name="{job}"), message())
     assert isinstance(outcome, Rejected)
     assert (outcome.reason, "remove thread_name" in outcome.detail) == (Reason.CONFIGURATION, True)
+
+
+@pytest.mark.parametrize("updates", ["post", "edit"])
+@pytest.mark.parametrize("beginning", ["gone", "job:"])
+def test_a_memory_that_cannot_be_read(bench: Bench, beginning: str, updates: str) -> None:
+    """The message waits, with what is known of it: nothing is shown twice, and the actor does not crash."""
+
+    class Broken(Scratch):
+        async def get(self, key: str) -> Any:
+            if key.startswith(beginning):
+                raise StoreError("no disk")
+            return await super().get(key)
+
+    channel = bench.channel(updates=updates, memory=Broken())
+    outcome = bench.send(channel, message("text", job="j1", progress={"without_files": True}))
+    assert isinstance(outcome, Retry)
+    assert outcome.reason is Reason.SERVER_ERROR
+    assert outcome.detail == "where the message belongs cannot be looked up: no disk"
+    assert outcome.progress == {"without_files": True}
+    assert bench.lab.discord.requests == ()

@@ -3,7 +3,7 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from email import message_from_bytes, policy
 from email.message import EmailMessage
 from typing import Any
@@ -14,7 +14,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from knell.channels.email import EmailChannel, EmailConfig
-from knell.channels.http import Http
 from knell.config.schema import Security
 from knell.messages import (
     Attachment,
@@ -28,6 +27,7 @@ from knell.messages import (
     Scope,
     Unknown,
 )
+from tests.channels.opening import attempted, running
 
 A, B, C = (f"{name}@example.com" for name in "abc")
 EVERYBODY = [A, B, C]
@@ -137,19 +137,11 @@ def section(port: int, **changes: Any) -> EmailConfig:
     return EmailConfig.model_validate({**keys, "to": EVERYBODY, **changes})
 
 
-@asynccontextmanager
-async def opened(
+def opened(
     server: Server, *, require_tls: bool = False, **changes: Any
-) -> AsyncGenerator[EmailChannel, None]:
+) -> AbstractAsyncContextManager[EmailChannel]:
     """Run a channel that talks to a server."""
-    http = Http(Security(require_tls=require_tls))
-    channel = EmailChannel(section(server.port, **changes))
-    await channel.open(http)
-    try:
-        yield channel
-    finally:
-        await channel.close()
-        await http.close()
+    return running(EmailChannel(section(server.port, **changes)), Security(require_tls=require_tls))
 
 
 def message(**changes: Any) -> FormattedMessage:
@@ -165,14 +157,8 @@ def sent(
     """Make attempts at one message, each with the progress of the one before, and return their outcomes."""
 
     async def run() -> tuple[list[Outcome], Server]:
-        outcomes: list[Outcome] = []
         async with serving(answers) as server, opened(server, **changes) as channel:
-            progress: Mapping[str, Any] = {}
-            for attempt in range(1, attempts + 1):
-                outcome = await channel.send(message(attempt=attempt, progress=dict(progress)))
-                outcomes.append(outcome)
-                progress = {} if isinstance(outcome, Delivered) else outcome.progress
-        return outcomes, server
+            return await attempted(channel, message(), attempts), server
 
     return asyncio.run(run())
 

@@ -3,8 +3,8 @@
 import asyncio
 import ssl
 from base64 import b64encode
-from collections.abc import AsyncGenerator, Callable, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,6 @@ from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from knell.channels.email import EmailChannel, EmailConfig
-from knell.channels.http import Http
 from knell.channels.smtp import Connection
 from knell.channels.smtp_server import Encryption, Server
 from knell.channels.smtp_verdicts import Failed
@@ -35,6 +34,7 @@ from knell.messages import (
     Retry,
     Unknown,
 )
+from tests.channels.opening import attempted, running
 
 LabOf = Callable[[trustme.LeafCert], Lab]
 
@@ -75,18 +75,10 @@ def lab(lab_of: LabOf, authority: trustme.CA) -> Lab:
     return lab_of(authority.issue_cert("127.0.0.1"))
 
 
-@asynccontextmanager
-async def opened(lab: Lab, **changes: Any) -> AsyncGenerator[EmailChannel, None]:
+def opened(lab: Lab, **changes: Any) -> AbstractAsyncContextManager[EmailChannel]:
     """Run a channel that talks to the lab's mail server, with knell's own security defaults."""
     section = {key: value for key, value in lab.smtp.section().items() if key != "type"}
-    http = Http(Security())
-    channel = EmailChannel(EmailConfig.model_validate({**section, **changes}))
-    await channel.open(http)
-    try:
-        yield channel
-    finally:
-        await channel.close()
-        await http.close()
+    return running(EmailChannel(EmailConfig.model_validate({**section, **changes})), Security())
 
 
 def message(**changes: Any) -> FormattedMessage:
@@ -109,14 +101,8 @@ def sent(lab: Lab, attempts: int = 1, **changes: Any) -> list[Outcome]:
     """Make attempts at one message, each with the progress of the one before."""
 
     async def run() -> list[Outcome]:
-        outcomes: list[Outcome] = []
         async with opened(lab, **changes) as channel:
-            progress: dict[str, Any] = {}
-            for _ in range(attempts):
-                outcome = await channel.send(message(progress=progress))
-                outcomes.append(outcome)
-                progress = {} if isinstance(outcome, Delivered) else dict(outcome.progress)
-        return outcomes
+            return await attempted(channel, message(), attempts)
 
     return asyncio.run(run())
 

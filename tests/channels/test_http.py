@@ -30,8 +30,8 @@ from knell.channels.tls import TlsFiles, context_of, verified
 from knell.config.schema import Security
 from knell.errors import ChannelError
 from knell.messages import Reason, Rejected, Retry, Unknown
+from tests.channels.opening import LOOPBACK
 
-LOOPBACK = Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]})
 PATH = "/services/T0/CANARY-token?key=CANARY-query"
 OK = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 ENOUGH = 5.0

@@ -3,7 +3,7 @@
 import asyncio
 from base64 import b64encode
 from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any
 from uuid import uuid4
 
@@ -13,7 +13,6 @@ from cryptography.hazmat.primitives.asymmetric import rsa
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
 from knell.channels.email import EmailChannel, EmailConfig
-from knell.channels.http import Http
 from knell.config.schema import Security
 from knell.messages import (
     Attachment,
@@ -26,6 +25,7 @@ from knell.messages import (
     Retry,
     Unknown,
 )
+from tests.channels.opening import running
 from tests.channels.postfix import PASSWORD, USERNAME, Postfix, installed
 
 pytestmark = [pytest.mark.slow, pytest.mark.real, pytest.mark.timeout(400)]
@@ -44,8 +44,7 @@ def postfix() -> Iterator[Postfix]:
     server.stop()
 
 
-@asynccontextmanager
-async def opened(postfix: Postfix, service: str, **changes: Any) -> AsyncGenerator[EmailChannel, None]:
+def opened(postfix: Postfix, service: str, **changes: Any) -> AbstractAsyncContextManager[EmailChannel]:
     """Run a channel that talks to one of its ports, with knell's own security defaults."""
     section: dict[str, Any] = {
         "smtp_server": "127.0.0.1",
@@ -58,14 +57,7 @@ async def opened(postfix: Postfix, service: str, **changes: Any) -> AsyncGenerat
         section |= {"implicit_tls": service == "smtps"}
     else:
         section |= {"use_tls": False}
-    http = Http(Security())
-    channel = EmailChannel(EmailConfig.model_validate({**section, **changes}))
-    await channel.open(http)
-    try:
-        yield channel
-    finally:
-        await channel.close()
-        await http.close()
+    return running(EmailChannel(EmailConfig.model_validate({**section, **changes})), Security())
 
 
 def message(**changes: Any) -> FormattedMessage:

@@ -1,8 +1,8 @@
 """The SMS channel against the lab's Twilio: a result for each number, doubts looked up, opt-outs kept."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from time import time
 from typing import Any
@@ -10,13 +10,11 @@ from typing import Any
 import pytest
 
 from knell.channels import sms
-from knell.channels.http import Http
 from knell.channels.memory import Scratch
 from knell.channels.optouts import OptOuts
 from knell.channels.segments import segments
 from knell.channels.sms import SmsChannel
 from knell.channels.sms_config import SmsConfig
-from knell.config.schema import Security
 from knell.errors import StoreError
 from knell.lab import Drop, Fault, Lab, Reset, Respond
 from knell.messages import (
@@ -30,6 +28,7 @@ from knell.messages import (
     Scope,
     Unknown,
 )
+from tests.channels.opening import attempted, running
 
 A, B, C = "+819012345671", "+819012345672", "+819012345673"
 STOPPED, LANDLINE = "+15005550004", "+15005550009"
@@ -42,21 +41,14 @@ def lab() -> Iterator[Lab]:
         yield running
 
 
-@asynccontextmanager
-async def opened(
+def opened(
     lab: Lab, *, memory: Scratch | None = None, **changes: Any
-) -> AsyncGenerator[SmsChannel, None]:
+) -> AbstractAsyncContextManager[SmsChannel]:
     """Run a channel that talks to the lab's Twilio."""
     section = {key: value for key, value in lab.twilio.section().items() if key != "type"}
-    http = Http(Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}))
     channel = SmsChannel(SmsConfig.model_validate({**section, "to_numbers": [A, B, C], **changes}))
     channel.memory = memory or Scratch()
-    await channel.open(http)
-    try:
-        yield channel
-    finally:
-        await channel.close()
-        await http.close()
+    return running(channel)
 
 
 def message(text: str = "nightly failed", progress: dict[str, Any] | None = None) -> FormattedMessage:
@@ -68,14 +60,8 @@ def sent(lab: Lab, attempts: int = 1, **changes: Any) -> list[Outcome]:
     """Make attempts at one message, each with the progress of the one before."""
 
     async def run() -> list[Outcome]:
-        outcomes: list[Outcome] = []
         async with opened(lab, **changes) as channel:
-            progress: dict[str, Any] = {}
-            for _ in range(attempts):
-                outcome = await channel.send(message(progress=progress))
-                outcomes.append(outcome)
-                progress = {} if isinstance(outcome, Delivered) else dict(outcome.progress)
-        return outcomes
+            return await attempted(channel, message(), attempts)
 
     return asyncio.run(run())
 

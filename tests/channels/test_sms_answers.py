@@ -6,12 +6,11 @@ from typing import Any
 
 import pytest
 
-from knell.channels.http import Http
 from knell.channels.sms import SmsChannel
 from knell.channels.sms_config import SmsConfig
-from knell.config.schema import Security
 from knell.lab import Lab, Respond
 from knell.messages import FormattedMessage, MessageFormat, Outcome, Reason, Rejected, Retry, Scope
+from tests.channels.opening import running
 
 A, B = "+819012345671", "+819012345672"
 
@@ -28,14 +27,9 @@ def sent(lab: Lab) -> Outcome:
 
     async def run() -> Outcome:
         section = {key: value for key, value in lab.twilio.section().items() if key != "type"}
-        http = Http(Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}))
         channel = SmsChannel(SmsConfig.model_validate({**section, "to_numbers": [A, B]}))
-        await channel.open(http)
-        try:
+        async with running(channel):
             return await channel.send(FormattedMessage(format=MessageFormat.TEXT, content="x", id="m"))
-        finally:
-            await channel.close()
-            await http.close()
 
     return asyncio.run(run())
 

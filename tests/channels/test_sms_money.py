@@ -1,18 +1,16 @@
 """What text messages cost: the usage of every outcome, and a budget that stops what is not critical."""
 
 import asyncio
-from collections.abc import AsyncGenerator, Iterator
-from contextlib import asynccontextmanager
+from collections.abc import Iterator
+from contextlib import AbstractAsyncContextManager
 from typing import Any
 
 import pytest
 
 from knell.channels.budget import day_of, spent_on
-from knell.channels.http import Http
 from knell.channels.memory import Scratch
 from knell.channels.sms import SmsChannel
 from knell.channels.sms_config import SmsConfig
-from knell.config.schema import Security
 from knell.events import NotificationEvent, Severity
 from knell.lab import Drop, Fault, Lab, Respond
 from knell.messages import (
@@ -26,6 +24,7 @@ from knell.messages import (
     Unknown,
     Usage,
 )
+from tests.channels.opening import running
 
 A, B, C = "+819012345671", "+819012345672", "+819012345673"
 LANDLINE = "+15005550009"
@@ -51,21 +50,14 @@ class Timed(SmsChannel):
         return self.at
 
 
-@asynccontextmanager
-async def opened(
+def opened(
     lab: Lab, memory: Scratch, budget: dict[str, Any] | None, *numbers: str
-) -> AsyncGenerator[Timed, None]:
+) -> AbstractAsyncContextManager[Timed]:
     """Run a channel with a budget."""
     section = {key: value for key, value in lab.twilio.section().items() if key != "type"}
-    http = Http(Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}))
     channel = Timed(SmsConfig.model_validate({**section, "to_numbers": numbers or [A], "budget": budget}))
     channel.memory = memory
-    await channel.open(http)
-    try:
-        yield channel
-    finally:
-        await channel.close()
-        await http.close()
+    return running(channel)
 
 
 def message(

@@ -16,10 +16,8 @@ from standardwebhooks import Webhook
 
 from knell import webhooks
 from knell.channels import webhook as webhook_module
-from knell.channels.http import Http
 from knell.channels.signing import Signatures
 from knell.channels.webhook import WebhookChannel, WebhookConfig
-from knell.config.schema import Security
 from knell.events import Link, NotificationEvent
 from knell.lab import Drop, Endless, Fault, Half, Lab, Redirect, Reset
 from knell.messages import (
@@ -32,6 +30,7 @@ from knell.messages import (
     Retry,
     Unknown,
 )
+from tests.channels.opening import running
 
 Attempt = Callable[..., tuple[Outcome, list[dict[str, Any]]]]
 
@@ -258,13 +257,9 @@ def test_retry_after_a_fault_is_the_same_message(fault: Fault, expected: type[Ou
     """What may have arrived is unknown, and the same id on the next attempt makes that harmless."""
 
     async def run(section: dict[str, Any]) -> list[Outcome]:
-        http = Http(Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}))
         channel = WebhookChannel(WebhookConfig.model_validate(section))
-        await channel.open(http)
-        try:
+        async with running(channel):
             return [await channel.send(MESSAGE) for _ in range(2)]
-        finally:
-            await http.close()
 
     with Lab() as lab:
         lab.webhook.script(fault)
@@ -280,13 +275,9 @@ def test_redirect_takes_nothing_anywhere(to: str) -> None:
     """Neither to the same address again nor to another host goes a request, or a credential."""
 
     async def run(section: dict[str, Any]) -> Outcome:
-        http = Http(Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}))
         channel = WebhookChannel(WebhookConfig.model_validate({**section, "bearer_token": "CANARY"}))
-        await channel.open(http)
-        try:
+        async with running(channel):
             return await channel.send(MESSAGE)
-        finally:
-            await http.close()
 
     with Lab() as lab:
         lab.webhook.script(Redirect(f"{lab.slack.base_url}/hook" if to else "", 307))
@@ -342,14 +333,10 @@ def test_lab_takes_a_custom_type() -> None:
     event = structs.replace(EVENT, event_type="deploy-done:eu")
 
     async def run(section: dict[str, Any]) -> Outcome:
-        http = Http(Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]}))
         channel = WebhookChannel(WebhookConfig.model_validate(section))
-        await channel.open(http)
-        try:
+        async with running(channel):
             message = FormattedMessage(format=MessageFormat.TEXT, content="x", events=(event,), id="msg_1")
             return await channel.send(message)
-        finally:
-            await http.close()
 
     for simple in (False, True):
         with Lab() as lab:

@@ -13,10 +13,10 @@ import pytest
 import trustme
 from cryptography.hazmat.primitives import serialization
 
-from knell.channels.http import Http
 from knell.channels.webhook import WebhookChannel, WebhookConfig
 from knell.config.schema import Security
 from knell.messages import Delivered, FormattedMessage, MessageFormat, Outcome, Reason, Rejected
+from tests.channels.opening import running
 
 LOOPBACK = Security.model_validate({"allowed_networks": ["127.0.0.0/8"]})
 MESSAGE = FormattedMessage(format=MessageFormat.JSON, content={"a": 1}, id="msg_1")
@@ -126,15 +126,11 @@ def deliver(
 
 async def sent(made: WebhookChannel, *between: Callable[[], object]) -> Outcome:
     """Send a message, and once more after each step."""
-    http = Http(LOOPBACK)
-    try:
-        await made.open(http)
+    async with running(made, LOOPBACK):
         outcome = await made.send(MESSAGE)
         for step in between:
             step()
             outcome = await made.send(MESSAGE)
-    finally:
-        await http.close()
     return outcome
 
 

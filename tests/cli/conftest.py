@@ -6,7 +6,6 @@ import queue
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -16,9 +15,7 @@ from urllib.request import urlopen
 import pytest
 
 import knell
-
-PATIENCE = 30.0
-"""Seconds after which a test gives up waiting."""
+from tests.waiting import PATIENCE
 
 PROBE = '''
 """A channel whose deliveries end as the title of their event says."""
@@ -41,15 +38,6 @@ class Probe(Channel):
                 await asyncio.sleep(0.01)
         return Delivered()
 '''
-
-
-def until(condition: Callable[[], Any]) -> Any:
-    """Look until a condition holds, and return what it was."""
-    deadline = time.monotonic() + PATIENCE
-    while not (found := condition()):
-        assert time.monotonic() < deadline, "it never came"
-        time.sleep(0.01)
-    return found
 
 
 class Service:
@@ -182,9 +170,3 @@ def serve(folder: Path, environ: dict[str, str]) -> Iterator[Callable[..., Servi
     yield start
     for service in services:
         service.stop()
-
-
-@pytest.fixture
-def eventually() -> Callable[[Callable[[], Any]], Any]:
-    """Return what looks until a condition holds."""
-    return until

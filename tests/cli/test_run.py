@@ -11,19 +11,21 @@ from typing import Any
 
 import pytest
 
+from tests.waiting import until
+
 Run = Callable[..., subprocess.CompletedProcess[str]]
 
 
 def test_sigterm_ends_what_is_under_way_and_loses_nothing(
-    serve: Callable[..., Any], run: Run, folder: Path, eventually: Callable[..., Any]
+    serve: Callable[..., Any], run: Run, folder: Path
 ) -> None:
     """Not ready at once, no event taken any more, the delivery under way delivered, exit code 0."""
     service = serve()
     sent = run("send", "job_failed", "--title", "gate", "--event-id", "e1", "--url", service.url)
     assert (sent.returncode, sent.stdout) == (0, "e1\n")
-    eventually(lambda: '"state":"sending"' in service.get("/v1/events/e1")[1])
+    until(lambda: '"state":"sending"' in service.get("/v1/events/e1")[1])
     service.signal(signal.SIGTERM)
-    eventually(lambda: service.get("/readyz") == (503, "not ready: draining\n"))
+    until(lambda: service.get("/readyz") == (503, "not ready: draining\n"))
     assert service.get("/livez")[0] == 200
     refused = run("send", "job_failed", "--title", "late", "--url", service.url)
     assert refused.returncode == 1
@@ -37,20 +39,20 @@ def test_sigterm_ends_what_is_under_way_and_loses_nothing(
 
 
 def test_a_second_signal_ends_at_once_and_loses_nothing(
-    serve: Callable[..., Any], run: Run, folder: Path, eventually: Callable[..., Any]
+    serve: Callable[..., Any], run: Run, folder: Path
 ) -> None:
     """The delivery that hangs is on disk, and goes out after the next start."""
     service = serve()
     run("send", "job_failed", "--title", "gate", "--event-id", "e1", "--url", service.url)
-    eventually(lambda: '"state":"sending"' in service.get("/v1/events/e1")[1])
+    until(lambda: '"state":"sending"' in service.get("/v1/events/e1")[1])
     service.signal(signal.SIGINT)
-    eventually(lambda: service.get("/readyz")[0] == 503)
+    until(lambda: service.get("/readyz")[0] == 503)
     service.signal(signal.SIGINT)
     assert service.wait() == 1
     assert service.lines["stderr"][-1].startswith("stopped at once")
     (folder / "gate").touch()
     again = serve()
-    eventually(lambda: '"state":"done"' in again.get("/v1/events/e1")[1])
+    until(lambda: '"state":"done"' in again.get("/v1/events/e1")[1])
     again.signal(signal.SIGTERM)
     assert again.wait() == 0
 
@@ -59,14 +61,13 @@ def test_sighup_takes_over_the_file_or_leaves_it(
     serve: Callable[..., Any],
     configure: Callable[..., None],
     folder: Path,
-    eventually: Callable[..., Any],
 ) -> None:
     """A channel more; then a broken file, which changes nothing and is told."""
     service = serve()
     probe = {"type": "probe:Probe", "events": ["*"]}
     configure(probe=probe, second=probe)
     service.signal(signal.SIGHUP)
-    eventually(lambda: "[+]channels/second ok" in service.get("/readyz?verbose")[1])
+    until(lambda: "[+]channels/second ok" in service.get("/readyz?verbose")[1])
     (folder / "config" / "notifications.yaml").write_text("channels: [")
     service.signal(signal.SIGHUP)
     assert "config/notifications.yaml:1:11: " in service.line("stdout", "config.rejected")

@@ -19,6 +19,7 @@ from knell.store import open_store
 from knell.store.contract import Store, Submission
 from knell.store.schema import VERSION
 from tests.store.steps import accept, fetch, settle, start
+from tests.waiting import until
 
 DAY = 86400.0
 
@@ -166,14 +167,12 @@ def test_a_store_that_is_not_there_is_not_made(
     assert not (folder / "copy.db").exists()
 
 
-def test_all_but_prune_work_beside_a_service(
-    folder: Path, serve: Callable[..., Any], run: Run, eventually: Callable[[Callable[[], Any]], Any]
-) -> None:
+def test_all_but_prune_work_beside_a_service(folder: Path, serve: Callable[..., Any], run: Run) -> None:
     """What it has committed is seen; pruning says who has the store."""
     service = serve()
     sent = run("send", "job_failed", "--title", "x", "--wait", KNELL_URL=service.url)
     assert sent.returncode == 0
-    eventually(lambda: json.loads(run("store", "stats", "--json").stdout)["states"] == {"probe": {"done": 1}})
+    until(lambda: json.loads(run("store", "stats", "--json").stdout)["states"] == {"probe": {"done": 1}})
     assert run("store", "check").stderr == ".knell/knell.db: ok\n"
     assert run("store", "backup", "copy.db").returncode == 0
     refused = run("store", "prune")

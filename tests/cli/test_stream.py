@@ -23,10 +23,11 @@ def test_a_reader_that_went_away_is_not_missed() -> None:
     os.close(read)
     with open(write, "w", encoding="utf-8") as end:  # noqa: PTH123
         stream = lossy(end)
-        stream.write("a line\n")
+        assert stream.write("a line\n") == 7
         stream.flush()
-        stream.write("x" * 100_000)
+        assert stream.write("x" * 100_000) == 100_000
         stream.flush()
+    assert end.closed
 
 
 def test_a_closed_stream_is_not_missed() -> None:

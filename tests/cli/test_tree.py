@@ -13,6 +13,7 @@ from knell.actors.policy.restart import Status
 from knell.cli.branches import lines
 from knell.cli.main import cli
 from knell.cli.remote import Remote
+from tests.waiting import until
 
 CRASHER = """
 from knell.channels.base import Channel, Delivered
@@ -123,7 +124,6 @@ def test_the_tree_of_a_running_service(
     run: Callable[..., Any],
     configure: Callable[..., None],
     folder: Path,
-    eventually: Callable[..., Any],
 ) -> None:
     """Text for people, without colours where no terminal is; JSON for programs, with the same in it."""
     (folder / "crasher.py").write_text(CRASHER)
@@ -140,7 +140,7 @@ def test_the_tree_of_a_running_service(
         channels = {node["name"]: node for node in seen["root"]["children"][1]["children"]}
         return (seen, channels) if channels["crasher"]["status"] == "degraded" else None
 
-    seen, channels = eventually(crashed)
+    seen, channels = until(crashed)
     assert [node["path"] for node in seen["root"]["children"]] == ["outbox", "channels", "router"]
     assert channels["probe"]["status"] == "running"
     assert channels["crasher"]["error"] == "RuntimeError('a bug \\x1b[31m in red')"

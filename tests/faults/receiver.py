@@ -9,8 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-PATIENCE = 30.0
-"""Seconds after which a test gives up waiting."""
+from tests.waiting import PATIENCE
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,9 +16,7 @@ from urllib.error import URLError
 from urllib.request import urlopen
 
 import knell
-
-PATIENCE = 30.0
-"""Seconds after which a test gives up waiting."""
+from tests.waiting import PATIENCE, until
 
 CAP = 32
 """Most requests of one channel on the wire at once: the default of `concurrency`."""
@@ -169,10 +167,7 @@ class Service:
 
     def until(self, condition: Callable[[], Any], seconds: float = PATIENCE) -> None:
         """Look until a condition holds."""
-        deadline = time.monotonic() + seconds
-        while not condition():
-            assert time.monotonic() < deadline, f"it never came: {self.log()[-1000:]}"
-            Event().wait(0.02)
+        until(condition, seconds, story=self.log)
 
     # What it keeps
 

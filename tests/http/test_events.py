@@ -1,5 +1,4 @@
 import sqlite3
-import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from http.client import HTTPConnection
@@ -16,15 +15,9 @@ from knell.http import events as module
 from knell.store.reader import SqliteReader
 from knell.store.sqlite import SqliteStore
 from tests.puppets import PATIENCE
+from tests.waiting import until
 
 AT = "2026-01-31T12:00:00Z"
-
-
-def until(condition: Callable[[], bool]) -> None:
-    """Wait for something that is not told by anybody."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline
 
 
 def test_an_accepted_event_is_on_disk(served: Any, event: dict[str, Any]) -> None:

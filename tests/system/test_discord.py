@@ -1,8 +1,6 @@
 """The whole system against Discord's stand-in: limits, a restart in the middle of a job, a lost webhook."""
 
 import json
-import threading
-import time
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -17,6 +15,7 @@ from knell.lab.discord import Discord
 from tests.faults.service import Service
 from tests.puppets import PATIENCE
 from tests.rogues import Watched, event
+from tests.waiting import until
 
 Run = Callable[..., Watched]
 
@@ -54,14 +53,6 @@ def deliver(watched: Watched, event_type: str, title: str, **metadata: Any) -> N
     told = event(title, event_type=event_type, metadata=metadata)
     results = watched.manager.notify(told).results(PATIENCE)
     assert [result.error for result in results] == [None] * len(results)
-
-
-def until(condition: Callable[[], Any]) -> None:
-    """Look until a condition holds."""
-    deadline = time.monotonic() + PATIENCE
-    while not condition():
-        assert time.monotonic() < deadline, "it never came"
-        threading.Event().wait(0.01)
 
 
 def test_a_burst_meets_no_429(lab: Lab, start: Run) -> None:

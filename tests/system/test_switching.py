@@ -11,8 +11,7 @@ import knell
 from knell.deliveries import Attempt
 from knell.lab import Lab
 from knell.store.sqlite import SqliteStore
-
-PATIENCE = 20.0
+from tests.waiting import PATIENCE
 
 
 def test_what_was_begun_for_a_channel_that_has_stopped_is_sent_when_it_is_back(

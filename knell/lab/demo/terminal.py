@@ -10,9 +10,6 @@ from knell.lab.demo.ledger import Ledger
 from knell.lab.demo.reporter import Line, Tone
 from knell.templates.wording import Catalog, msg
 
-WIDTH = 96
-"""Columns that a line may take."""
-
 NUMBER = 9
 """Columns of a number in a table."""
 

@@ -14,7 +14,7 @@ _starts = st.floats(0, 1e6)
 
 def test_a_full_bucket_lets_a_burst_through() -> None:
     """Burst takes at once, then one per interval."""
-    bucket = TokenBucket.per_window(max_requests=2, window_seconds=1, burst=3)
+    bucket = TokenBucket(interval=0.5, burst=3)
     for _ in range(3):
         assert bucket.wait(100) == 0
         bucket.take(100)

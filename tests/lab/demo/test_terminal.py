@@ -9,8 +9,11 @@ from knell.lab.demo.chapters import STORY
 from knell.lab.demo.figures import Actor, Channel, Figures
 from knell.lab.demo.ledger import Ledger
 from knell.lab.demo.reporter import Line, Tone
-from knell.lab.demo.terminal import WIDTH, Terminal, width
+from knell.lab.demo.terminal import Terminal, width
 from knell.lab.demo.words import words
+
+WIDTH = 96
+"""Columns that a line may take."""
 
 
 def printed(out: StringIO) -> list[str]:

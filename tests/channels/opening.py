@@ -1,0 +1,40 @@
+"""A channel as its actor runs it: opened, asked to send attempt after attempt, closed."""
+
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from typing import Any, TypeVar
+
+from msgspec.structs import replace
+
+from knell.channels.base import Channel
+from knell.channels.http import Http
+from knell.config.schema import Security
+from knell.messages import Delivered, FormattedMessage, Outcome
+
+LOOPBACK = Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]})
+"""What a channel may do that talks to a stand-in without TLS."""
+
+SomeChannel = TypeVar("SomeChannel", bound=Channel)
+
+
+@asynccontextmanager
+async def running(channel: SomeChannel, security: Security = LOOPBACK) -> AsyncGenerator[SomeChannel, None]:
+    """Run a channel over connections of its own."""
+    http = Http(security)
+    try:
+        await channel.open(http)
+        yield channel
+    finally:
+        await channel.close()
+        await http.close()
+
+
+async def attempted(channel: Channel, message: FormattedMessage, attempts: int) -> list[Outcome]:
+    """Make attempts at one message, each with the progress of the one before."""
+    outcomes: list[Outcome] = []
+    progress: Mapping[str, Any] = message.progress
+    for attempt in range(1, attempts + 1):
+        outcome = await channel.send(replace(message, attempt=attempt, progress=dict(progress)))
+        outcomes.append(outcome)
+        progress = {} if isinstance(outcome, Delivered) else outcome.progress
+    return outcomes
