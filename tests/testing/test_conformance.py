@@ -6,7 +6,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import trustme  # noqa: F401 - imported by an inner run, its C types would not survive being imported anew
+
+# Imported by an inner run, whose C types would not survive being imported anew.
+import trustme  # noqa: F401 # pyright: ignore[reportUnusedImport]
 
 from knell.testing import ChannelConformance
 
