@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from knell.channels.http import Http
 from knell.channels.webhook import WebhookChannel, WebhookConfig
 from knell.config.schema import Security
-from knell.messages import Delivered, FormattedMessage, MessageFormat, Outcome, Reason, Rejected
+from knell.messages import Delivered, FormattedMessage, HealthStatus, MessageFormat, Outcome, Reason, Rejected
 
 LOOPBACK = Security.model_validate({"allowed_networks": ["127.0.0.0/8"]})
 MESSAGE = FormattedMessage(format=MessageFormat.JSON, content={"a": 1}, id="msg_1")
@@ -50,6 +50,19 @@ def issue(authority: trustme.CA, folder: Path, name: str) -> None:
     made = authority.issue_cert(name)
     made.private_key_pem.write_to_path(str(folder / "key.pem"))
     (folder / "cert.pem").write_bytes(b"".join(part.bytes() for part in made.cert_chain_pems))
+
+
+def health(webhook: WebhookChannel) -> HealthStatus:
+    """Ask an open channel."""
+
+    async def ask() -> HealthStatus:
+        http = Http(LOOPBACK)
+        await webhook.open(http)
+        found = await webhook.health_check()
+        await http.close()
+        return found
+
+    return asyncio.run(ask())
 
 
 ANSWER = b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
@@ -258,7 +271,7 @@ def test_health_names_the_file(files: Files, key: str, content: str | None, prob
     """The check reads the files, says which is wrong, and shows nothing of it."""
     path = Path(files[key])
     path.unlink() if content is None else path.write_text(content, encoding="utf-8")
-    found = asyncio.run(channel("https://h", files).health_check())
+    found = health(channel("https://h", files))
     assert not found.healthy
     assert problem in found.detail
     assert "CANARY" not in found.detail
@@ -268,7 +281,7 @@ def test_health_names_the_file(files: Files, key: str, content: str | None, prob
 
 def test_healthy_with_good_files(files: Files) -> None:
     """What can be known without sending is fine."""
-    found = asyncio.run(channel("https://h", files).health_check())
+    found = health(channel("https://h", files))
     assert (found.healthy, found.detail) == (True, "only sending can tell whether the receiver takes events")
 
 
