@@ -81,7 +81,7 @@ def _address(text: str) -> str:
             raise ValueError("the domain of a mail address is not valid") from None
     if len(local_part) > MAX_LOCAL_PART or not _LOCAL_PART.fullmatch(local_part):
         raise ValueError(
-            "the part of a mail address before the @ is not valid: ASCII letters, digits and signs, 64 at most,"
+            "the part of a mail address before the @ is not valid: ASCII letters, digits, signs, 64 at most,"
             " and not quoted"
         )
     if len(domain) > MAX_DOMAIN or not _DOMAIN.fullmatch(domain):
