@@ -102,7 +102,9 @@ class ChannelActor(Behaviour):
         self._core = ChannelCore(policy, state, ctx.clock.dice, self._in_flight)
         memory = StoredMemory(section.name, partial(ctx.lookup, "outbox"))
         http = equipment.http.limited(section.concurrency)
-        self._line = Line(make(section), http, section.timeout_seconds, memory)
+        with self._veil.over():
+            channel = make(section)
+        self._line = Line(channel, http, section.timeout_seconds, memory)
 
     # Life
 
@@ -200,15 +202,15 @@ class ChannelActor(Behaviour):
             log.error("template.failed", channel=self.ctx.name, event_id=events[0].event_id, error=str(error))
             message = engine.plain(events, locale=locale)
         first = attempt.deliveries[0]
-        fitted = self._line.channel.fit(
-            replace(
-                message,
-                id=attempt.id,
-                attempt=max(delivery.attempts for delivery in attempt.deliveries) + 1,
-                events=events,
-                progress=first.progress,
-            )
+        message = replace(
+            message,
+            id=attempt.id,
+            attempt=max(delivery.attempts for delivery in attempt.deliveries) + 1,
+            events=events,
+            progress=first.progress,
         )
+        with self._veil.over():
+            fitted = self._line.channel.fit(message)
         if fitted.cuts:
             log.info("delivery.cut", channel=self.ctx.name, delivery_id=first.id, cuts=list(fitted.cuts))
         return fitted

@@ -4,6 +4,9 @@ import asyncio
 from contextlib import suppress
 from typing import cast
 
+import msgspec
+from msgspec.structs import replace
+
 from knell.messages import Delivered, FormattedMessage, Outcome, Reason, Rejected, Retry, Unknown
 
 from ..channels.base import Channel
@@ -12,6 +15,11 @@ from ..channels.memory import Memory
 
 GRACE = 5.0
 """Seconds beyond a channel's own deadline after which a send is given up from outside."""
+
+MAX_DETAIL = 20_000
+"""Characters kept of an outcome's detail; ours. A hundred recipients with a reason each have room in it."""
+
+_OUTCOMES = msgspec.json.Decoder(Delivered | Retry | Rejected | Unknown)
 
 
 class Line:
@@ -30,7 +38,7 @@ class Line:
         """Send once; whatever escapes is a crash of the actor.
 
         Raises:
-            TypeError: the channel returned something that is no outcome.
+            TypeError: the channel returned something that is no outcome, or cannot be written down.
         """
         self._active += 1
         try:
@@ -66,4 +74,20 @@ class Line:
         if not isinstance(outcome, Delivered | Retry | Rejected | Unknown):
             kind = type(self.channel).__name__
             raise TypeError(f"{kind}.send returned {type(outcome).__name__}, which is no Outcome")
-        return outcome
+        return _plain(outcome)
+
+
+def _plain(outcome: Outcome) -> Outcome:
+    """Return the outcome with plain JSON data of the types it declares, as the outbox will keep it.
+
+    Unchecked, one of a third party's channel could end the outbox, and with it every other channel. What
+    JSON has no word for (NaN, infinity) becomes None.
+
+    Raises:
+        TypeError: it holds something else.
+    """
+    try:
+        plain: Outcome = _OUTCOMES.decode(msgspec.json.encode(outcome))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        raise TypeError(f"a {type(outcome).__name__} that cannot be written down: {error}") from error
+    return plain if len(plain.detail) <= MAX_DETAIL else replace(plain, detail=plain.detail[:MAX_DETAIL])

@@ -46,6 +46,9 @@ MAX_BODY = 64 * 1024
 CONNECTIONS = 128
 """Connections of a client that no channel's `concurrency` limits; below the usual 1,024 open files."""
 
+_LEAST_SECONDS = 0.001
+"""Left to a request whose deadline passed while it waited for its turn: to aiohttp zero means no deadline."""
+
 _COMPRESSED = {"gzip", "x-gzip", "deflate"}
 
 
@@ -202,7 +205,7 @@ class Body(BytesPayload):
 
 def _limits(seconds: float) -> ClientTimeout:
     # aiohttp would round a deadline above `ceil_threshold` up to a full second.
-    return ClientTimeout(total=seconds, connect=CONNECT_SECONDS, ceil_threshold=inf)
+    return ClientTimeout(total=max(seconds, _LEAST_SECONDS), connect=CONNECT_SECONDS, ceil_threshold=inf)
 
 
 def _encoded(method: str, parts: Request) -> tuple[Body | None, CIMultiDict[str]]:

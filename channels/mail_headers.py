@@ -80,7 +80,10 @@ def _address(text: str) -> str:
         except UnicodeError:
             raise ValueError("the domain of a mail address is not valid") from None
     if len(local_part) > MAX_LOCAL_PART or not _LOCAL_PART.fullmatch(local_part):
-        raise ValueError("the part of a mail address before the @ is not valid")
+        raise ValueError(
+            "the part of a mail address before the @ is not valid: ASCII letters, digits, signs, 64 at most,"
+            " and not quoted"
+        )
     if len(domain) > MAX_DOMAIN or not _DOMAIN.fullmatch(domain):
         raise ValueError("the domain of a mail address is not valid")
     return f"{local_part}@{domain}"

@@ -4,6 +4,8 @@ import socket
 import ssl
 from enum import Enum
 
+from aiosmtplib import SMTPResponseException
+
 
 class Stage(Enum):
     """Where in a conversation the client is."""
@@ -30,6 +32,7 @@ NO_GREETING = (
     "check smtp_server and smtp_port, and whether a firewall is between (most clouds close port 25); a port"
     " that begins with TLS says nothing to whom does not: then implicit_tls: true"
 )
+NO_SMTP = "what answers there does not speak SMTP: check smtp_server and smtp_port"
 NOT_THERE = "check smtp_server and smtp_port, and whether a firewall is between"
 
 _TLS_FIRST = "it wants TLS before the login: set use_tls: true"
@@ -79,6 +82,8 @@ def on_break(error: BaseException | None) -> str:
         return _CERTIFICATES.get(error.verify_code, "")
     if isinstance(error, ssl.SSLError):
         return _HANDSHAKES.get(str(getattr(error, "reason", "")), "")
+    if isinstance(error, SMTPResponseException):  # the library's for an answer without a code
+        return NO_SMTP
     if isinstance(error, socket.gaierror):
         return "check smtp_server, and whether this machine can look up names"
     if isinstance(error, ConnectionRefusedError):

@@ -5,7 +5,8 @@ whole address it called; that text would be logged, kept with the dead letter, a
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Generator, Iterator, Mapping
+from contextlib import contextmanager
 from functools import cached_property
 from traceback import format_exception
 from typing import Any, cast
@@ -15,7 +16,7 @@ from pydantic import BaseModel, SecretStr
 from yarl import URL
 
 from knell.errors import ChannelError
-from knell.messages import Outcome
+from knell.messages import Delivered, Outcome
 
 from ..config.schema import ChannelConfig
 
@@ -47,9 +48,35 @@ class Veil:
         return self._pattern.sub(MASK, text) if text and self._pattern else text
 
     def outcome(self, outcome: Outcome) -> Outcome:
-        """Return the outcome with every secret in its words masked."""
+        """Return the outcome with every secret in its words and its receipt masked."""
         said = self.text(outcome.detail)
-        return outcome if said == outcome.detail else msgspec.structs.replace(outcome, detail=said)
+        masked = outcome if said == outcome.detail else msgspec.structs.replace(outcome, detail=said)
+        if not isinstance(masked, Delivered) or (receipt := self._within(masked.receipt)) == masked.receipt:
+            return masked
+        return msgspec.structs.replace(masked, receipt=receipt)
+
+    def _within(self, value: Any) -> Any:
+        if isinstance(value, str):
+            return self.text(value)
+        if isinstance(value, dict):
+            items = cast("dict[str, Any]", value).items()
+            return {self.text(key): self._within(item) for key, item in items}
+        return [self._within(item) for item in cast("list[Any]", value)] if isinstance(value, list) else value
+
+    @contextmanager
+    def over(self) -> Generator[None]:
+        """Let no error out of the block whose traceback says a secret.
+
+        Raises:
+            ChannelError: in the place of one that does.
+        """
+        try:
+            yield
+        except Exception as error:
+            shown, _ = self.error(error)
+            if shown is error:
+                raise
+            raise shown from None
 
     def error(self, error: BaseException) -> tuple[BaseException, str]:
         """Return an error that may be shown, and its traceback as text.

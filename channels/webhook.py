@@ -2,9 +2,10 @@
 
 import asyncio
 import re
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from http import HTTPStatus
+from ipaddress import ip_address
 from pathlib import Path
 from time import time
 from typing import Annotated, Any, ClassVar, Literal, Self
@@ -19,6 +20,7 @@ from knell.messages import FormattedMessage, HealthStatus, Outcome, Reason, Reje
 from ..config.schema import ChannelConfig, Flag, Strict
 from .answer import Answer, by_status
 from .base import Channel
+from .guard import AddressDenied
 from .http import SecretUrl
 from .signing import OUR_HEADERS, Signatures, SigningSecrets
 from .tls import Identity, TlsFiles, context_of
@@ -108,6 +110,8 @@ class WebhookConfig(ChannelConfig):
         ways += [f"headers.{name}" for name in self.headers if name.lower() == "authorization"]
         if len(ways) > 1:
             raise ValueError(f"{' and '.join(ways)} exclude each other: a request has one Authorization")
+        if "signature_secret" in self.model_fields_set and not self.signature_secret:
+            raise ValueError("signature_secret is an empty list: name a secret, or leave it out")
         if self.hub_signature and not self.signatures.shared:
             raise ValueError("hub_signature needs a signature_secret of text or whsec_...")
         if self.client_cert is None and (self.client_key or self.client_key_password.get_secret_value()):
@@ -189,13 +193,26 @@ class WebhookChannel(Channel):
         return found
 
     async def health_check(self) -> HealthStatus:
-        """Say whether its files can be read: only an event can tell whether the receiver takes events.
+        """Say whether its files can be read and `security` allows its url: the rest only an event can tell.
 
         A request without an event would be an error in the receiver's log, and prove nothing about the next.
         """
         problems = await asyncio.to_thread(self.validate_config)
+        problems += self._forbidden()
         detail = "; ".join(problems) or "only sending can tell whether the receiver takes events"
         return HealthStatus(not problems, detail)
+
+    def _forbidden(self) -> Iterator[str]:
+        """Say what `security` has against the url as it is written; where a name leads shows at sending."""
+        guard = self.http.pool.guard
+        if problem := guard.url_problem(self._url):
+            yield problem
+        try:
+            guard.check(str(ip_address(self._url.host or "")), self._url.port or 0)
+        except ValueError:
+            return  # a name
+        except AddressDenied as denied:
+            yield str(denied)
 
 
 def _outcome(answer: Answer) -> Outcome:

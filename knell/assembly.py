@@ -8,6 +8,7 @@ from pydantic import ValidationError
 
 from knell.channels.base import Channel
 from knell.channels.registry import find, known_types
+from knell.channels.veil import Veil
 from knell.config.load import check, load, load_mapping
 from knell.config.schema import ChannelConfig, NotificationConfig
 from knell.errors import ChannelError, ConfigError
@@ -54,23 +55,45 @@ def classes(config: NotificationConfig) -> Classes:
     """
     found: Classes = {}
     for name, section in config.enabled_channels():
-        try:
-            found[name] = find(section.type)
-            found[name](section)
-        except ChannelError as error:
-            raise ConfigError(f"channels.{name}: {error}") from error
-        except Exception as error:  # a third party's constructor may raise anything
-            raise ConfigError(f"channels.{name}: {section.type} refuses its section: {error!r}") from error
+        made(section)
+        found[name] = find(section.type)
     return found
 
 
+def made(section: ChannelConfig) -> Channel:
+    """Return the channel object of a section.
+
+    Raises:
+        ConfigError: its class cannot be found, or refuses the section.
+    """
+    try:
+        return find(section.type)(section)
+    except ChannelError as error:
+        raise ConfigError(f"channels.{section.name}: {error}") from error
+    except Exception as error:  # noqa: BLE001 - a third party's constructor may raise anything
+        raise _refusal(section, "refuses its section", error) from None
+
+
 def advice(config: NotificationConfig, found: Classes) -> list[str]:
-    """Return what the channels themselves find questionable in their sections."""
-    return [
-        f"channels.{name}: {problem}"
-        for name, channel in found.items()
-        for problem in channel(config.channels[name]).validate_config()
-    ]
+    """Return what the channels themselves find questionable in their sections.
+
+    Raises:
+        ConfigError: one cannot say.
+    """
+    said: list[str] = []
+    for name, channel in found.items():
+        section = config.channels[name]
+        try:
+            problems = channel(section).validate_config()
+        except Exception as error:  # noqa: BLE001 - as above
+            raise _refusal(section, "cannot check its section", error) from None
+        said += [f"channels.{name}: {Veil(section).text(problem)}" for problem in problems]
+    return said
+
+
+def _refusal(section: ChannelConfig, what: str, error: Exception) -> ConfigError:
+    """Return what is told of an error of a channel class, without the secrets of its section."""
+    return ConfigError(Veil(section).text(f"channels.{section.name}: {section.type} {what}: {error!r}"))
 
 
 def _typed(config: NotificationConfig, switched: Mapping[str, bool]) -> NotificationConfig:

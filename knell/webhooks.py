@@ -196,6 +196,9 @@ def _headers(headers: Mapping[str, str]) -> tuple[str, str, list[tuple[str, byte
     for name in ("webhook-id", "webhook-timestamp", "webhook-signature"):
         if not found.get(name):
             raise WebhookVerificationError(f"the header {name} is missing")
+    if not found["webhook-id"].isascii():
+        # A server hands undecodable octets on as characters that no text can be encoded with.
+        raise WebhookVerificationError("webhook-id holds other characters than ASCII")
     if "." in found["webhook-id"]:
         # "a" at "1" with body "2.b" and "a.1" at "2" with body "b" would have the same signature.
         raise WebhookVerificationError("webhook-id holds a dot")

@@ -136,6 +136,7 @@ GOOD = signed(SECRET)
         ({**GOOD, "webhook-signature": ""}, BODY, "webhook-signature is missing"),
         ({**GOOD, "Webhook-Id": "msg_2"}, BODY, "webhook-id came twice"),
         ({**GOOD, "webhook-id": "msg.1"}, BODY, "holds a dot"),
+        ({**GOOD, "webhook-id": "msg_\udcff"}, BODY, "other characters than ASCII"),
         ({**GOOD, "webhook-id": "msg_2"}, BODY, "no signature fits"),
         ({**GOOD, "webhook-timestamp": str(int(NOW) + 1)}, BODY, "no signature fits"),
         ({**GOOD, "webhook-timestamp": "soon"}, BODY, "no Unix time"),

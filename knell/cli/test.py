@@ -3,7 +3,7 @@
 import asyncio
 import time
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -11,17 +11,17 @@ from typing import Any
 import click
 import msgspec
 
-from knell.assembly import read
+from knell.actors.line import GRACE, Line
+from knell.assembly import made, read
 from knell.channels.base import Channel
 from knell.channels.http import Http
-from knell.channels.registry import find
+from knell.channels.veil import Veil
 from knell.cli.options import config_option, json_option
 from knell.cli.plain import brief
 from knell.cli.remedies import in_doubt, remedy
 from knell.config.load import candidates
 from knell.config.problems import did_you_mean
 from knell.config.schema import ChannelConfig, NotificationConfig
-from knell.errors import ChannelError, ConfigError
 from knell.events import NotificationEvent
 from knell.ids import uuid7
 from knell.messages import Delivered, FormattedMessage, Outcome, Reason, Retry, Unknown
@@ -96,37 +96,37 @@ def _settings(name: str, config: str | None) -> NotificationConfig:
 
 
 @asynccontextmanager
-async def _open(settings: NotificationConfig, name: str) -> AsyncGenerator[Channel]:
-    section = settings.channels[name]
-    http = Http(settings.security)
+async def _made(settings: NotificationConfig, name: str) -> AsyncGenerator[tuple[Channel, Http]]:
+    channel, http = made(settings.channels[name]), Http(settings.security)
     try:
-        channel = find(section.type)(section)
-    except ChannelError as error:
-        raise ConfigError(f"channels.{name}: {error}") from error
-    try:
-        await channel.open(http)
-        yield channel
+        yield channel, http
     finally:
-        await channel.close()
+        # What was asked is answered, and a third party's goodbye may do anything.
+        with suppress(Exception):
+            async with asyncio.timeout(GRACE):
+                await channel.close()
         await http.close()
 
 
 async def _checked(settings: NotificationConfig, name: str) -> Report:
     section = settings.channels[name]
-    async with _open(settings, name) as channel:
+    async with _made(settings, name) as (channel, http):
         begun = time.monotonic()
         try:
-            status = await channel.health_check()
+            async with asyncio.timeout(section.timeout_seconds + GRACE):
+                await channel.open(http)
+                status = await channel.health_check()
+            healthy, detail = status.healthy, Veil(section).text(status.detail)
         except Exception as error:  # noqa: BLE001 - a third party's channel may raise anything
             return _crashed(section, error)
         took = round((time.monotonic() - begun) * 1000)
-    found = None if status.healthy else remedy(None, status.detail)
+    found = None if healthy else remedy(None, detail)
     return Report(
         name,
         section.type,
-        ok=status.healthy,
-        outcome="healthy" if status.healthy else "unhealthy",
-        detail=status.detail,
+        ok=healthy,
+        outcome="healthy" if healthy else "unhealthy",
+        detail=detail,
         why=found.why if found else "",
         fix=found.fix if found else "",
         milliseconds=took,
@@ -135,11 +135,12 @@ async def _checked(settings: NotificationConfig, name: str) -> Report:
 
 async def _sent(settings: NotificationConfig, name: str) -> Report:
     section = settings.channels[name]
-    async with _open(settings, name) as channel:
+    async with _made(settings, name) as (channel, http):
         message = _message(settings, section, channel)
+        line = Line(channel, http, section.timeout_seconds, channel.memory)
         begun = time.monotonic()
         try:
-            outcome = await channel.send(channel.fit(message))
+            outcome = Veil(section).outcome(await line.send(channel.fit(message)))
         except Exception as error:  # noqa: BLE001 - as above
             return _crashed(section, error)
         return _told(section, outcome, round((time.monotonic() - begun) * 1000))

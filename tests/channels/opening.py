@@ -9,7 +9,7 @@ from msgspec.structs import replace
 from knell.channels.base import Channel
 from knell.channels.http import Http
 from knell.config.schema import Security
-from knell.messages import Delivered, FormattedMessage, Outcome
+from knell.messages import Delivered, FormattedMessage, HealthStatus, Outcome
 
 LOOPBACK = Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]})
 """What a channel may do that talks to a stand-in without TLS."""
@@ -27,6 +27,12 @@ async def running(channel: SomeChannel, security: Security = LOOPBACK) -> AsyncG
     finally:
         await channel.close()
         await http.close()
+
+
+async def examined(channel: Channel, security: Security = LOOPBACK) -> HealthStatus:
+    """Return what an open channel says of its health."""
+    async with running(channel, security):
+        return await channel.health_check()
 
 
 async def attempted(channel: Channel, message: FormattedMessage, attempts: int) -> list[Outcome]:

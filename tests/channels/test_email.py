@@ -737,6 +737,11 @@ def test_health_is_a_login() -> None:
         ({"GREETING": "554 no"}, {}, "ask whoever runs it"),
         ({"EHLO": "550 no"}, {}, "helo"),
         ({"GREETING": SILENCE}, {"timeout_seconds": 0.4}, "firewall"),
+        (
+            {"GREETING": "HTTP/1.1 400 Bad Request"},
+            {},
+            "does not speak SMTP: check smtp_server and",
+        ),
     ],
 )
 def test_health_says_what_to_do(answers: dict[str, str], change: dict[str, Any], words: str) -> None:

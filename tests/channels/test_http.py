@@ -879,6 +879,23 @@ def test_channel_that_hangs_fills_its_own_share_only(serve: Any) -> None:
     assert {type(result) for result in hung} == {Unknown}
 
 
+def test_a_deadline_that_passed_during_the_wait_still_ends_the_request() -> None:
+    """Zero seconds left are no time, though to aiohttp they are all the time in the world."""
+
+    async def hang(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        del writer
+        await reader.read()
+
+    async def run() -> Result:
+        async with server(hang) as port, client() as http:
+            request = http.post(f"http://127.0.0.1:{port}", body=b"{}", timeout=0.0)
+            return await asyncio.wait_for(request, ENOUGH)
+
+    result = asyncio.run(run())
+    assert isinstance(result, Retry | Unknown)
+    assert result.reason is Reason.TIMEOUT
+
+
 def test_connection_is_given_back_however_a_request_ends() -> None:
     """A failure and a cancellation leave the channel its one connection, as an answer does."""
     arrived = asyncio.Event()

@@ -1,5 +1,6 @@
 """What a channel says in confidence is masked, wherever it comes up."""
 
+from traceback import format_exception
 from typing import Any
 
 import pytest
@@ -66,6 +67,21 @@ def test_an_outcome_keeps_everything_but_the_secret(outcome: Any) -> None:
 def test_what_holds_no_secret_is_the_same_object(outcome: Outcome) -> None:
     """Nothing is copied for nothing."""
     assert VEIL.outcome(outcome) is outcome
+
+
+def test_a_receipt_is_masked_wherever_it_says_a_secret() -> None:
+    """It is stored and shown; numbers and order stay."""
+    outcome = Delivered({"at": ["hunter22", 1, {"k-9f8e7d": None}]}, "fine")
+    assert VEIL.outcome(outcome) == Delivered({"at": ["***", 1, {"***": None}]}, "fine")
+
+
+def test_what_leaves_a_covered_block_says_no_secret() -> None:
+    """An error that says none is itself."""
+    with pytest.raises(ChannelError, match=r"^ValueError: \*\*\*$") as caught, VEIL.over():
+        raise ValueError("hunter22")
+    assert "hunter22" not in "".join(format_exception(caught.value))
+    with pytest.raises(ValueError, match="a bug"), VEIL.over():
+        raise ValueError("a bug")
 
 
 def test_an_error_that_says_a_secret_is_replaced() -> None:

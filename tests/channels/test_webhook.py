@@ -18,6 +18,7 @@ from knell import webhooks
 from knell.channels import webhook as webhook_module
 from knell.channels.signing import Signatures
 from knell.channels.webhook import WebhookChannel, WebhookConfig
+from knell.config.schema import Security
 from knell.events import Link, NotificationEvent
 from knell.lab import Drop, Endless, Fault, Half, Lab, Redirect, Reset
 from knell.messages import (
@@ -30,7 +31,7 @@ from knell.messages import (
     Retry,
     Unknown,
 )
-from tests.channels.opening import running
+from tests.channels.opening import examined, running
 
 Attempt = Callable[..., tuple[Outcome, list[dict[str, Any]]]]
 
@@ -439,6 +440,7 @@ def test_receiver_that_is_down(attempt: Attempt) -> None:
             "exclude each other",
         ),
         ({"headers": {"AUTHORIZATION": "CANARY"}, "bearer_token": "CANARY"}, "headers.AUTHORIZATION exclude"),
+        ({"signature_secret": []}, "signature_secret is an empty list"),
         ({"hub_signature": True}, "hub_signature needs a signature_secret"),
         ({"hub_signature": True, "signature_secret": PRIVATE}, "hub_signature needs a signature_secret"),
         ({"signature_secret": "whpk_CANARY"}, "is for receivers"),
@@ -483,5 +485,22 @@ def test_short_and_long_keys_are_advised_against() -> None:
 
 def test_health_promises_nothing() -> None:
     """Nothing is sent to find out: a receiver has no request that means nothing."""
-    found = asyncio.run(make("https://h", signature_secret=SECRET).health_check())
+    found = asyncio.run(examined(make("https://h", signature_secret=SECRET), Security()))
     assert (found.healthy, found.detail) == (True, "only sending can tell whether the receiver takes events")
+
+
+@pytest.mark.parametrize(
+    ("base", "security", "problem"),
+    [
+        ("http://h", Security(), "only https is allowed (security.require_tls)"),
+        ("https://169.254.169.254", Security(), "169.254.169.254 is refused: link-local"),
+        ("https://[::1]:8443", Security(), "::1 is refused: loopback"),
+        ("https://127.0.0.1", Security.model_validate({"allowed_networks": ["127.0.0.0/8"]}), ""),
+        ("http://h", Security(require_tls=False), ""),
+    ],
+)
+def test_health_knows_what_security_forbids(base: str, security: Security, problem: str) -> None:
+    """Every event would be refused: nobody needs to send one to find out."""
+    found = asyncio.run(examined(make(base), security))
+    assert found.healthy is (not problem)
+    assert problem in found.detail

@@ -16,7 +16,7 @@ from cryptography.hazmat.primitives import serialization
 from knell.channels.webhook import WebhookChannel, WebhookConfig
 from knell.config.schema import Security
 from knell.messages import Delivered, FormattedMessage, MessageFormat, Outcome, Reason, Rejected
-from tests.channels.opening import running
+from tests.channels.opening import examined, running
 
 LOOPBACK = Security.model_validate({"allowed_networks": ["127.0.0.0/8"]})
 MESSAGE = FormattedMessage(format=MessageFormat.JSON, content={"a": 1}, id="msg_1")
@@ -254,7 +254,7 @@ def test_health_names_the_file(files: Files, key: str, content: str | None, prob
     """The check reads the files, says which is wrong, and shows nothing of it."""
     path = Path(files[key])
     path.unlink() if content is None else path.write_text(content, encoding="utf-8")
-    found = asyncio.run(channel("https://h", files).health_check())
+    found = asyncio.run(examined(channel("https://h", files), LOOPBACK))
     assert not found.healthy
     assert problem in found.detail
     assert "CANARY" not in found.detail
@@ -264,7 +264,7 @@ def test_health_names_the_file(files: Files, key: str, content: str | None, prob
 
 def test_healthy_with_good_files(files: Files) -> None:
     """What can be known without sending is fine."""
-    found = asyncio.run(channel("https://h", files).health_check())
+    found = asyncio.run(examined(channel("https://h", files), LOOPBACK))
     assert (found.healthy, found.detail) == (True, "only sending can tell whether the receiver takes events")
 
 

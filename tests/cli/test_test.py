@@ -23,6 +23,43 @@ class Crasher(Channel):
     async def health_check(self): raise RuntimeError("canary")
 """
 
+GOSSIP = """
+import asyncio
+from knell.channels.base import Channel, ChannelConfig, Delivered, HealthStatus, Reason, Rejected
+from pydantic import SecretStr
+
+
+class Section(ChannelConfig):
+    token: SecretStr
+    fault: str
+
+
+class Gossip(Channel):
+    Config = Section
+
+    def __init__(self, config):
+        super().__init__(config)
+        self.said = f"the token {config.token.get_secret_value()} is wrong"
+        self.told("making")
+
+    def told(self, moment):
+        if self.config.fault == moment: raise RuntimeError(self.said)
+
+    async def open(self, http):
+        await super().open(http)
+        self.told("opening")
+
+    async def send(self, message):
+        if self.config.fault == "silence": await asyncio.Event().wait()
+        if self.config.fault == "nonsense": return None
+        if self.config.fault == "receipt": return Delivered({"id": self.said})
+        return Rejected(Reason.REFUSED, self.said)
+
+    async def health_check(self): return HealthStatus(False, self.said)
+
+    async def close(self): self.told("closing")
+"""
+
 
 @pytest.fixture(scope="module")
 def lab() -> Iterator[Lab]:
@@ -218,3 +255,41 @@ def test_what_tls_and_addresses_say(detail: str, told: str) -> None:
     """The words of OpenSSL and of the guard are understood."""
     found = remedy(Reason.TLS, detail)
     assert told in f"{found.why} {found.fix}".replace("{{", "{").replace("}}", "}")
+
+
+def _gossip(folder: Path, monkeypatch: pytest.MonkeyPatch, fault: str) -> dict[str, Any]:
+    """Return the section of a channel that says its token."""
+    (folder / "gossip.py").write_text(GOSSIP)
+    monkeypatch.setattr(sys, "path", [str(folder), *sys.path])
+    monkeypatch.delitem(sys.modules, "gossip", raising=False)
+    return {"type": "gossip:Gossip", "token": "c4n4ry-42", "fault": fault}
+
+
+@pytest.mark.parametrize("fault", ["making", "opening", "closing", "receipt", "nonsense", "none"])
+@pytest.mark.parametrize("flags", [[], ["--check"]])
+def test_a_channel_that_says_its_secret(
+    settings: dict[str, Any],
+    try_out: Callable[..., Result],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    fault: str,
+    flags: list[str],
+) -> None:
+    """Wherever a third party's channel says it: nobody sees it, and nobody sees a traceback."""
+    settings["channels"]["ours"] = _gossip(tmp_path, monkeypatch, fault)
+    result = try_out("ours", *flags)
+    assert result.exit_code in {0, 1, 78}
+    assert isinstance(result.exception, SystemExit | None)
+    assert "c4n4ry" not in result.output
+
+
+def test_a_channel_that_never_answers(
+    settings: dict[str, Any], try_out: Callable[..., Result], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The command ends all the same, as a delivery of the service would."""
+    monkeypatch.setattr("knell.actors.line.GRACE", 0.01)
+    section = _gossip(tmp_path, monkeypatch, "silence")
+    settings["channels"]["ours"] = {**section, "timeout_seconds": 0.01}
+    result = try_out("ours")
+    assert result.exit_code == 1
+    assert "nobody knows whether it was delivered: timeout" in result.output

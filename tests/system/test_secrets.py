@@ -3,11 +3,13 @@
 import logging
 from collections.abc import Callable
 from pathlib import Path
+from traceback import format_exception
 
 import pytest
 from pydantic import SecretStr
 
 from knell.channels.base import Channel, ChannelConfig, FormattedMessage, Outcome, Reason, Rejected
+from knell.errors import ConfigError
 from knell.messages import DeliveryState
 from knell.store.records import Selection
 from tests.puppets import PATIENCE
@@ -28,6 +30,12 @@ class Gossip(Channel):
     Config = GossipConfig
     config: GossipConfig
 
+    def fit(self, message: FormattedMessage) -> FormattedMessage:
+        """Fail here, if the title asks for it."""
+        if message.events[0].title == "fit":
+            raise RuntimeError(f"the token {self.config['token']} is wrong")
+        return message
+
     async def send(self, message: FormattedMessage) -> Outcome:
         """Fail in the way that the title asks for."""
         said = f"the token {self.config['token']} is wrong"
@@ -40,7 +48,7 @@ class Gossip(Channel):
         raise RuntimeError(self.config["token"])
 
 
-@pytest.mark.parametrize("title", ["crash", "refuse"])
+@pytest.mark.parametrize("title", ["crash", "refuse", "fit"])
 def test_a_channel_that_says_its_secret_is_masked(
     run_system: Callable[..., Watched], tmp_path: Path, caplog: pytest.LogCaptureFixture, title: str
 ) -> None:
@@ -59,3 +67,30 @@ def test_a_channel_that_says_its_secret_is_masked(
     assert b"is wrong" in stored
     for shown in (repr(result), repr(detail), *records, stored.decode("latin-1")):
         assert CANARY not in shown
+
+
+class Loud(Gossip):
+    """Says its token before it has begun."""
+
+    def __init__(self, config: GossipConfig) -> None:
+        super().__init__(config)
+        raise RuntimeError(f"no good: {config['token']}")
+
+
+class Critic(Gossip):
+    """Says its token instead of what is wrong with its section."""
+
+    def validate_config(self) -> list[str]:
+        """Fail."""
+        raise RuntimeError(f"no good: {self.config['token']}")
+
+
+@pytest.mark.parametrize("kind", [Loud, Critic])
+def test_a_class_that_fails_at_the_start_is_a_mistake_of_the_configuration(
+    run_system: Callable[..., Watched], kind: type[Channel]
+) -> None:
+    """It says which channel and what, and not the secret."""
+    section = {"type": f"{__name__}:{kind.__name__}", "events": ["*"], "token": CANARY}
+    with pytest.raises(ConfigError, match=r"channels\.gossip: .*no good: \*\*\*") as caught:
+        run_system({"gossip": section})
+    assert CANARY not in "".join(format_exception(caught.value))
