@@ -11,7 +11,7 @@ from .base import titles
 from .discord_config import MAX_THREAD_NAME
 from .memory import Memory
 
-_FINAL = frozenset({EventType.JOB_COMPLETED, EventType.JOB_FAILED})
+_FINAL = frozenset({EventType.JOB_COMPLETED, EventType.JOB_FAILED, "job_cancelled", "job_canceled"})
 
 
 class Place(NamedTuple):

@@ -4,6 +4,7 @@ A segment is 140 octets, 6 of which name its place as soon as there are several:
 70 or 67 units of UCS-2 (3GPP TS 23.038 and 23.040).
 """
 
+import re
 from bisect import bisect_right
 from enum import Enum
 
@@ -38,6 +39,12 @@ _SMART = str.maketrans(
     }
 )
 """Typographic characters and what says the same in GSM-7."""
+
+LEAST_BEFORE_LINK = 20
+"""Characters a link must leave to the text before it: a link alone tells nobody what has happened (ours)."""
+
+_LAST_LINK = re.compile(r"\s+https?://\S+\Z")
+_HALF_LINK = re.compile(r"\s\S*https?://\S*\Z")
 
 
 class Encoding(Enum):
@@ -79,25 +86,39 @@ def segments(text: str, *, toll_free: bool = False) -> int:
 def fit(text: str, max_segments: int, *, toll_free: bool = False, cuts: list[str] | None = None) -> str:
     """Return the text as it should be sent: cheaper where that loses nothing, cut where it is too long.
 
-    The cut is between graphemes, and what marks it does not change the encoding. It is added to `cuts`.
+    The cut is between graphemes, and what marks it does not change the encoding. It is added to `cuts`. A
+    link at the end stays whole, or goes where it would leave no room: half a link leads nowhere.
     """
 
     def cost(candidate: str) -> int:
         return segments(candidate, toll_free=toll_free)
 
-    whole = len(text)
+    def room(end: str) -> int:
+        places = range(len(head) + 1)
+        return bisect_right(places, max_segments, key=lambda limit: cost(_shortened(head, limit) + end)) - 1
+
+    whole, most = len(text), max_segments * Encoding.GSM7.single
+    head, link = _parted(text, most)
     # More characters than units cannot fit: the rest of a text of megabytes is not even looked at.
-    text = text[: max_segments * Encoding.GSM7.single + 1]
-    plain = text.translate(_SMART)
-    if cost(plain) < cost(text):
-        text = plain
-    if cost(text) <= max_segments:
-        return text
-    too_long = bisect_right(range(len(text)), max_segments, key=lambda limit: cost(_shortened(text, limit)))
-    shown = _shortened(text, too_long - 1)
+    too_long, head = len(head) > most, head[: most + 1]
+    plain = head.translate(_SMART), link.translate(_SMART)
+    if cost("".join(plain)) < cost(head + link):
+        head, link = plain
+    if cost(head + link) <= max_segments and not too_long:
+        return head + link
+    chars = room(link)
+    if link and chars < LEAST_BEFORE_LINK:
+        link, chars = "", room("")
+    shown = _shortened(head, chars)
     if cuts is not None:
-        cuts.append(characters("text", whole - len(shown.rstrip(".…")), whole))
-    return shown
+        cuts.append(characters("text", whole - len(shown.rstrip(".…")) - len(link), whole))
+    return shown + link
+
+
+def _parted(text: str, most: int) -> tuple[str, str]:
+    """Return a text, and the link it ends with, if that has at most so many characters."""
+    found = _LAST_LINK.search(text, max(0, len(text) - most))
+    return (text[: found.start()], found[0]) if found else (text, "")
 
 
 def _width(char: str, kind: Encoding) -> int:
@@ -105,5 +126,8 @@ def _width(char: str, kind: Encoding) -> int:
 
 
 def _shortened(text: str, limit: int) -> str:
-    kept = cut(text, limit, "").rstrip()
+    kept = cut(text, limit, "")
+    if len(kept) < len(text) and not text[len(kept)].isspace():
+        kept = _HALF_LINK.sub("", kept)
+    kept = kept.rstrip()
     return kept + ("..." if encoding(kept) is Encoding.GSM7 else "\N{HORIZONTAL ELLIPSIS}")

@@ -58,6 +58,10 @@ _PULL_REQUEST = ("pull_request", "task", "job")
 _AGENT = ("task", "job", "runner", "component")
 _ANY = ("job", "task", "pull_request", "runner", "component")
 
+_CANCELLED = Occasion(
+    msg("Job cancelled"), msg("Cancelled"), "\N{NO ENTRY SIGN}", msg("cancelled"), _GREY, _JOB
+)
+
 OCCASIONS: dict[str, Occasion] = {
     EventType.JOB_STARTED: Occasion(
         msg("Job started"), msg("Started"), "\N{ROCKET}", msg("running"), _BLUE, _JOB
@@ -118,6 +122,9 @@ OCCASIONS: dict[str, Occasion] = {
     EventType.SYSTEM_ALERT: Occasion(
         msg("System alert"), msg("Alert"), "\N{POLICE CARS REVOLVING LIGHT}", msg("active"), _AMBER, _ANY
     ),
+    # Custom types, but Slack's threads and Discord's edits know them as an end.
+    "job_cancelled": _CANCELLED,
+    "job_canceled": _CANCELLED,
 }
 
 KNOWN_STATUSES = {

@@ -63,7 +63,7 @@ def test_progress_shows_in_the_first_message(bench: Bench, editing: DiscordChann
     assert shown(bench) == [("step 2", 2), ("other", 0), ("none", 0), ("none 2", 0)]
 
 
-@pytest.mark.parametrize("event_type", ["job_completed", "job_failed"])
+@pytest.mark.parametrize("event_type", ["job_completed", "job_failed", "job_cancelled", "job_canceled"])
 def test_the_end_is_posted_and_shown(bench: Bench, editing: DiscordChannel, event_type: str) -> None:
     """An edit makes no sound: the end changes the first message and comes as a message of its own."""
     deliver(bench, editing, "started")

@@ -161,3 +161,44 @@ def test_nothing_is_replaced_without_a_saving(text: str) -> None:
 def test_a_huge_text_is_cut_quickly() -> None:
     """Megabytes are not looked at character by character."""
     assert fit("漢" * 5_000_000, 1) == "漢" * 69 + "…"
+
+
+LINK = "https://ci.example.com/logs/381?step=300"
+
+
+@pytest.mark.parametrize("text", ["word " * 100, "夜間ビルド" * 60, "🚨 " * 90], ids=["gsm", "kana", "emoji"])
+def test_a_link_at_the_end_stays_whole(text: str) -> None:
+    """What people press must lead somewhere, so the text before it gives way."""
+    cuts: list[str] = []
+    fitted = fit(f"{text.strip()} {LINK}", 1 if text.isascii() else 2, cuts=cuts)
+    kept, _, link = fitted.rpartition(" ")
+    assert link == LINK
+    assert text.startswith(kept.rstrip(".…"))
+    assert kept.endswith(("...", "…"))
+    lost = len(text.strip()) - len(kept.rstrip(".…"))
+    assert cuts[0].startswith(f"text: {lost} of ")
+
+
+@pytest.mark.parametrize("most", range(1, 4))
+@pytest.mark.parametrize("length", [100, 150, 300, 450, 2000])
+def test_no_half_link_is_sent(length: int, most: int) -> None:
+    """A link that has no room beside the text goes, wherever it stands."""
+    link = "https://ci.example.com/".ljust(length, "x")
+    for text in (f"the nightly build failed {link}", f"the nightly build failed {link} and {'y' * 500}"):
+        fitted = fit(text, most)
+        assert segments(fitted) <= most
+        assert fitted.startswith("the nightly build")
+        assert link in fitted.split() or "https" not in fitted
+
+
+@given(st.text(st.sampled_from("ab :/.\n漢😀"), max_size=300), st.integers(1, 3))
+def test_what_ends_with_a_link_fits_too(text: str, most: int) -> None:
+    """The link takes nothing that was not paid for."""
+    assert segments(fit(f"{text} {LINK}", most)) <= most
+
+
+def test_what_is_replaced_by_nothing_does_not_hide_a_cut() -> None:
+    """A text of soft hyphens shrinks when it is made cheaper: what follows it is still cut with a mark."""
+    cuts: list[str] = []
+    assert fit("\u00ad" * 150 + "a" * 600, 1, cuts=cuts).endswith("a...")
+    assert cuts

@@ -11,7 +11,7 @@ from knell.templates import TemplateEngine
 from knell.templates.taint import Json
 
 KINDS = ("slack", "email", "discord", "webhook", "sms")
-EVENTS = (*EventType, "deploy.finished")
+EVENTS = (*EventType, "job_cancelled", "job_canceled", "deploy.finished")
 HOSTILE = 'He said "no" <!channel> <@U1> @everyone <script>alert(1)</script> {{7*7}} \\" \u202e\n% }]'
 
 EventFactory = Callable[..., NotificationEvent]
@@ -69,6 +69,8 @@ def test_an_event_with_the_least_of_fields_says_its_status(
         "pr_closed": ("closed", "クローズ"),
         "agent_error": ("error", "エラー"),
         "system_alert": ("active", "発生中"),
+        "job_cancelled": ("cancelled", "キャンセル"),
+        "job_canceled": ("cancelled", "キャンセル"),
         "deploy.finished": ("info", "情報"),
     }
     expected = event_type if kind == "webhook" else words[event_type][locale == "ja"]
@@ -209,6 +211,12 @@ def test_a_text_message_is_one_part_of_gsm(engine: TemplateEngine, rich: EventFa
     lead = "FAILED job-7 (nightly) (stuck, 3 min 12 s, Failed tasks: 1.4)"
     assert message.content.startswith(f'{lead} It\'s down - the "nightly"')
     assert message.content.endswith("...: exit code 137 https://ci.example.com/jobs/7")
+
+
+def test_a_text_message_says_what_a_number_counts(engine: TemplateEngine, rich: EventFactory) -> None:
+    """A bare 12 in parentheses tells its reader nothing."""
+    said = engine.message("sms", [rich("job_completed", metadata={"job_id": "rel-1", "tasks_completed": 12})])
+    assert str(said.content).startswith("COMPLETED rel-1 (Tasks: 12) ")
 
 
 class _Mail(HTMLParser):
