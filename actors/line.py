@@ -74,10 +74,10 @@ class Line:
         if not isinstance(outcome, Delivered | Retry | Rejected | Unknown):
             kind = type(self.channel).__name__
             raise TypeError(f"{kind}.send returned {type(outcome).__name__}, which is no Outcome")
-        return _plain(outcome)
+        return plain(outcome)
 
 
-def _plain(outcome: Outcome) -> Outcome:
+def plain(outcome: Outcome) -> Outcome:
     """Return the outcome with plain JSON data of the types it declares, as the outbox will keep it.
 
     Unchecked, one of a third party's channel could end the outbox, and with it every other channel. What
@@ -87,7 +87,7 @@ def _plain(outcome: Outcome) -> Outcome:
         TypeError: it holds something else.
     """
     try:
-        plain: Outcome = _OUTCOMES.decode(msgspec.json.encode(outcome))
+        read: Outcome = _OUTCOMES.decode(msgspec.json.encode(outcome))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         raise TypeError(f"a {type(outcome).__name__} that cannot be written down: {error}") from error
-    return plain if len(plain.detail) <= MAX_DETAIL else replace(plain, detail=plain.detail[:MAX_DETAIL])
+    return read if len(read.detail) <= MAX_DETAIL else replace(read, detail=read.detail[:MAX_DETAIL])

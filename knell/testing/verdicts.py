@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from enum import StrEnum
 from http import HTTPStatus
 
+from knell.actors.line import plain
 from knell.messages import Delivered, Outcome, Rejected, Retry, Scope, Unknown
 
 
@@ -39,8 +40,13 @@ def verdict(outcome: object) -> Verdict:
     """Return the class of an outcome.
 
     Raises:
-        AssertionError: it is none, or its reason contradicts it.
+        AssertionError: it is none, its reason contradicts it, or it holds what cannot be stored.
     """
+    if isinstance(outcome, Delivered | Retry | Rejected | Unknown):
+        try:
+            plain(outcome)
+        except TypeError as error:
+            raise AssertionError(f"send returned {error}") from None
     match outcome:
         case Delivered():
             return Verdict.DELIVERED

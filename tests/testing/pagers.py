@@ -99,6 +99,15 @@ class ReturnsNothing(Pager):
         return None  # type: ignore[return-value] # pyright: ignore[reportReturnType]
 
 
+class KeepsTheAnswer(Pager):
+    """Gives an object of its own as the receipt."""
+
+    async def send(self, message: FormattedMessage) -> Outcome:
+        """Page somebody."""
+        outcome = await super().send(message)
+        return Delivered({"message": object()}) if isinstance(outcome, Delivered) else outcome
+
+
 class TakesTimeoutsForDelivered(Pager):
     """Believes that no answer is a good answer."""
 

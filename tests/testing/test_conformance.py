@@ -31,6 +31,7 @@ CAUGHT = {
     "LogsItsToken": {"every_event_is_taken", "no_answer", "every_status", "no_secret_is_stored_or_counted"},
     "ShowsItsToken": {"secrets_are_masked"},
     "ReturnsNothing": {"every_event_is_taken", "no_answer", "every_status"},
+    "KeepsTheAnswer": {"every_event_is_taken"},
     "TakesTimeoutsForDelivered": {"no_answer"},
     "TakesLostAnswersForNotSent": {"no_answer", "a_connection_lost_after_the_work"},
     "PagesInHealthChecks": {"a_health_check_sends_nothing"},
