@@ -1,4 +1,4 @@
-"""`knell init`: a configuration to begin with, and the variables it names."""
+"""`knell init`: a configuration to begin with, its schema, and the variables it names."""
 
 import re
 from collections.abc import Iterator
@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from knell.cli import schema
 from knell.config.load import DEFAULT
 from knell.config.problems import Problem
 from knell.config.strict_yaml import read
@@ -26,9 +27,13 @@ _HEAD = f"""\
 @click.argument("directory", metavar="[DIR]", default=".", type=click.Path(path_type=Path))
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 def command(*, directory: Path, force: bool) -> None:
-    """Write config/notifications.yaml and .env.example into DIR, by default here."""
+    """Write config/notifications.yaml, its schema for editors, and .env.example into DIR, by default here."""
     packaged = Path(str(files("knell.config"))) / DEFAULT.name
-    content = {directory / DEFAULT: packaged.read_text("utf-8"), directory / ENV: env_example(packaged)}
+    content = {
+        directory / DEFAULT: packaged.read_text("utf-8"),
+        directory / DEFAULT.with_name(schema.SCHEMA): schema.text() + "\n",
+        directory / ENV: env_example(packaged),
+    }
     _write(content, force=force)
     for path in content:
         click.echo(f"wrote {path}", err=True)

@@ -7,15 +7,23 @@ import click
 from knell.channels.registry import find, known_types
 from knell.config.json_schema import json_schema
 
+SCHEMA = "notifications.schema.json"
+"""Its file, beside the configuration whose first line names it."""
+
 
 @click.command(short_help="Print the JSON Schema of the configuration.")
 def command() -> None:
     """Print the JSON Schema of the configuration.
 
-    Editors find it by the first line of the file that 'knell init' writes:
+    'knell init' writes it where editors look for it; after an upgrade, or with channels of others installed:
 
     \b
     knell schema > config/notifications.schema.json
     """  # noqa: D301 - click reads the backspace
+    click.echo(text())
+
+
+def text() -> str:
+    """Return the schema with every channel that is installed, as JSON."""
     models = {name: find(name).Config for name in known_types()}
-    click.echo(json.dumps(json_schema(models), indent=2, ensure_ascii=False))
+    return json.dumps(json_schema(models), indent=2, ensure_ascii=False)

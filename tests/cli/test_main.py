@@ -117,8 +117,12 @@ def test_init_writes_what_works(folder: Path) -> None:
     """A configuration that `check` accepts, every variable it names, and what to do next."""
     result = CliRunner().invoke(cli, ["init", "new"])
     assert (result.exit_code, result.stdout) == (0, "")
-    assert "wrote new/config/notifications.yaml\nwrote new/.env.example\n" in result.stderr
+    names = ("config/notifications.yaml", "config/notifications.schema.json", ".env.example")
+    assert "".join(f"wrote new/{name}\n" for name in names) in result.stderr
     assert "1. cd new\n" in result.stderr
+    first, *_ = (folder / "new" / names[0]).read_text().splitlines()
+    assert first == f"# yaml-language-server: $schema={Path(names[1]).name}"
+    assert json.loads((folder / "new" / names[1]).read_text())["$defs"]
     assert CliRunner().invoke(cli, ["check", "new/config/notifications.yaml"]).exit_code == 0
     example = (folder / "new" / ".env.example").read_text()
     assert "# slack\nSLACK_WEBHOOK_URL=\n" in example
