@@ -32,7 +32,11 @@ class StoredMemory:
         self._outbox = outbox
 
     async def get(self, key: str) -> Any:
-        """Return what was noted last; None when nothing was, or its time is over."""
+        """Return what was noted last; None when nothing was, or its time is over.
+
+        Raises:
+            StoreError: the store cannot be read, or the outbox does not run.
+        """
         loop = asyncio.get_running_loop()
         answer: asyncio.Future[bytes | None] = loop.create_future()
 

@@ -13,6 +13,7 @@ from .answer import Answer, by_status, failure, pause
 from .discord_gate import Closed, Limits
 
 UNKNOWN_WEBHOOK = 10015
+"""The webhook was deleted (discord-api-docs, "JSON Error Codes", as the next ones)."""
 
 LOST_MESSAGES = frozenset({10008, 30046, 50005})
 """Unknown message; too many edits of an old one; written by another webhook: a new one has to do."""

@@ -26,6 +26,8 @@ MAX_WORDS = 200
 """Characters kept of a server's words; ours."""
 
 SERVICE_CLOSING = 421
+"""The server ends the connection, whatever was asked (RFC 5321, section 3.8)."""
+
 NO_LOGIN = frozenset({530, 534, 535, 538})
 """The login is missing, too weak, wrong, or wants TLS first (RFC 4954, section 6)."""
 

@@ -29,6 +29,7 @@ LOST = frozenset({"undelivered", "failed"})
 """Final states of a message that nobody got."""
 
 OPTED_OUT = 21610
+"""The number's owner said STOP (twilio.com/docs/api/errors, as the next ones)."""
 
 _CODES: dict[int, tuple[Scope, str]] = {
     21610: (Scope.MESSAGE, "its owner opted out with STOP; nothing more is sent to it"),

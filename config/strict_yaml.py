@@ -29,6 +29,8 @@ from .yaml_errors import in_plain_words
 
 MAX_BYTES = 1024 * 1024
 MAX_ALIASES = 64
+"""Of one file; ours. Nobody writes so much by hand, and an alias multiplies what it stands for."""
+
 MAX_VALUES = 20_000
 """Values in one file with every alias counted as what it stands for; 200 lines have about 150."""
 

@@ -30,6 +30,7 @@ _TYPEWRITER = str.maketrans(
 ONE_PART = 160
 TWO_PARTS = 2 * 153
 TWO_UNICODE_PARTS = 2 * 67
+"""Septets of one part and of two, and UTF-16 units of two (3GPP TS 23.040; see `channels.segments`)."""
 
 _LONG_LINK = 70
 _LONGEST_BODY = 2000

@@ -49,7 +49,7 @@ class ChannelState:
     """What outlives a crash: a provider that said "wait" must not be asked again at once.
 
     Attributes:
-        paused_until: end of a pause that a 429 asked for.
+        paused_until: end of a pause that the provider asked for, by a 429 or before it had to.
         limits: answers of 429 in a row.
         diverted: whether the fallback channels are getting the deliveries too.
     """

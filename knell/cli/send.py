@@ -16,6 +16,7 @@ POLL_SECONDS = 0.02
 """First wait between two looks at a running service; it doubles up to `POLL_MOST`."""
 
 POLL_MOST = 1.0
+"""Seconds of the longest wait."""
 
 
 @click.command(short_help="Send one event.")

@@ -18,8 +18,10 @@ PAGE = 100
 """Deliveries in an answer, unless the request says otherwise."""
 
 LARGEST_PAGE = 1000
+"""Deliveries in an answer at most; ours."""
 
 MAX_IDS = 1000
+"""Deliveries that one request may name; ours."""
 
 _SHOWN = 100
 _BY = 100

@@ -35,6 +35,7 @@ CLOSE_SECONDS = 2.0
 """How long requests under way may take at the end."""
 
 START_SECONDS = 30.0
+"""How long the server's thread may take to listen."""
 
 
 class HttpServer:

@@ -7,6 +7,8 @@ import msgspec
 from knell.events import NotificationEvent
 
 MOST_EVENTS = 4096
+"""As many as the router lets the outbox be behind."""
+
 MOST_BYTES = 32 * 1024 * 1024
 """Of events as JSON: one may have a mebibyte."""
 

@@ -101,7 +101,11 @@ class SqliteFile(Handle):
 
     @property
     def db(self) -> sqlite3.Connection:
-        """The one writing connection."""
+        """The one writing connection.
+
+        Raises:
+            StoreError: the store is not open.
+        """
         if self._db is None:
             raise StoreError(f"store {self.path}: it is not open")
         return self._db
