@@ -25,6 +25,7 @@ from .mail import Letterhead, compose
 from .mail_dkim import Signer
 from .mail_headers import Mailbox
 from .mail_limits import fit_mail
+from .resolver import Names
 from .smtp import Connection, Stale
 from .smtp_pool import Pool
 from .smtp_server import Server
@@ -74,6 +75,7 @@ class EmailChannel(Channel):
         self._signer = _signer(config.dkim)
         self._recipients = list(dict.fromkeys(box.address for box in (*to, *cc, *bcc)))
         self._context: ssl.SSLContext | None = None
+        self._names = Names()
         self._pool = Pool(self._connect, config.concurrency)
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
@@ -140,7 +142,7 @@ class EmailChannel(Channel):
             helo=config.helo,
             patience=min(CONNECT_SECONDS, config.timeout_seconds / 2),
         )
-        return await Connection.open(server)
+        return await Connection.open(server, self._names)
 
     def validate_config(self) -> list[str]:
         """Return what is wrong with the section beyond its schema."""
@@ -165,6 +167,7 @@ class EmailChannel(Channel):
     async def close(self) -> None:
         """Say goodbye to the server."""
         await self._pool.close()
+        self._names.forget()
 
 
 def _verdict(tally: Tally, message_id: str) -> Outcome:

@@ -8,9 +8,11 @@ import asyncio
 from typing import cast
 
 import aiosmtplib
+from aiohappyeyeballs import start_connection
 
 from knell.messages import Reason, Rejected
 
+from .resolver import Names
 from .smtp_advice import NO_LOGIN_IN_CLEAR, NO_LOGIN_OFFERED, NO_STARTTLS
 from .smtp_server import Encryption, Server
 from .smtp_verdicts import (
@@ -27,6 +29,9 @@ from .tally import Tally
 LOGIN_METHODS = ("plain", "login", "cram-md5")
 """In the order of preference. Only the first that the server offers is tried: every further one would be a
 further wrong password in the eyes of a server that locks accounts."""
+
+NEXT_ADDRESS_SECONDS = 0.25
+"""After this the next address is tried beside one that does not answer (RFC 8305, section 8)."""
 
 GO_AHEAD = 354
 """The server waits for the mail (RFC 5321, section 4.1.1.4)."""
@@ -54,7 +59,7 @@ class Connection:
         self.idle_since = 0.0
 
     @classmethod
-    async def open(cls, server: Server) -> "Connection":
+    async def open(cls, server: Server, names: Names) -> "Connection":
         """Connect, encrypt, log in.
 
         Raises:
@@ -62,7 +67,6 @@ class Connection:
         """
         smtp = aiosmtplib.SMTP(
             hostname=server.host,
-            port=server.port,
             timeout=None,  # the attempt as a whole has a deadline
             use_tls=server.encryption is Encryption.IMPLICIT,
             start_tls=False,  # the default encrypts only if nobody in between removes the offer
@@ -73,7 +77,7 @@ class Connection:
         deadline = asyncio.timeout(server.patience)
         try:
             async with deadline:
-                await connection._connect(server)
+                await connection._connect(server, names)
         except BaseException as error:
             connection.drop()
             if isinstance(error, TimeoutError) and deadline.expired():
@@ -81,9 +85,12 @@ class Connection:
             raise
         return connection
 
-    async def _connect(self, server: Server) -> None:
+    async def _connect(self, server: Server, names: Names) -> None:
         try:
-            await self._smtp.connect()
+            # By itself the library would look the name up where a hung name server holds up everybody.
+            addresses = await names.addresses(server.host, server.port)
+            socket = await start_connection(addresses, happy_eyeballs_delay=NEXT_ADDRESS_SECONDS)
+            await self._smtp.connect(sock=socket)
             self._greeted = True
             await self._introduce(server.helo)
             if server.encryption is Encryption.STARTTLS:

@@ -1,7 +1,9 @@
 """The e-mail channel against the lab's mail server (aiosmtpd): TLS, login, mails as a receiver sees them."""
 
 import asyncio
+import socket
 import ssl
+import threading
 from base64 import b64encode
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager
@@ -15,7 +17,9 @@ import trustme
 from cryptography.hazmat.primitives.asymmetric import ed25519
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat, PublicFormat
 
+from knell.channels import resolver as resolver_module
 from knell.channels.email import EmailChannel, EmailConfig
+from knell.channels.resolver import Names
 from knell.channels.smtp import Connection
 from knell.channels.smtp_server import Encryption, Server
 from knell.channels.smtp_verdicts import Failed
@@ -296,7 +300,7 @@ def test_port_465_begins_with_tls(lab: Lab, ca_file: str) -> None:
             lab.smtp.username,
             lab.smtp.password,
         )
-        connection = await Connection.open(server)
+        connection = await Connection.open(server, Names())
         tally = Tally(["team@example.com"])
         mail = b"From: knell@example.com\r\nDate: now\r\nMessage-ID: <1@example.com>\r\n\r\nhello\r\n"
         await connection.transact("knell@example.com", mail, tally)
@@ -350,12 +354,36 @@ def test_tls_on_a_port_that_speaks_plainly(lab: Lab, ca_file: str) -> None:
     async def run() -> Failed:
         context = ssl.create_default_context(cafile=ca_file)
         with pytest.raises(Failed) as failure:
-            await Connection.open(Server("127.0.0.1", lab.smtp.port, Encryption.IMPLICIT, context))
+            await Connection.open(Server("127.0.0.1", lab.smtp.port, Encryption.IMPLICIT, context), Names())
         return failure.value
 
     outcome = asyncio.run(run()).outcome
     assert isinstance(outcome, Rejected)
     assert outcome.reason is Reason.TLS
+
+
+def test_a_hung_name_server_holds_up_its_own_mails_only(
+    lab: Lab, ca_file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The look-up has a deadline, and a thread of its own: those of the loop are everybody's."""
+    answered = threading.Event()
+
+    def hang(*_: object) -> list[object]:
+        answered.wait()
+        return []
+
+    monkeypatch.setattr(resolver_module, "LOOKUP_SECONDS", 0.05)
+    monkeypatch.setattr(socket, "getaddrinfo", hang)
+    try:
+        outcomes = sent(lab, attempts=3, ca_file=ca_file)
+        hung = [thread for thread in threading.enumerate() if thread.name == "knell-dns"]
+    finally:
+        answered.set()
+    detail = "the name of the mail server cannot be looked up now"
+    assert [(outcome.reason, outcome.detail) for outcome in outcomes if isinstance(outcome, Retry)] == [
+        (Reason.CONNECTION_ERROR, detail)
+    ] * 3
+    assert [thread.daemon for thread in hung] == [True]
 
 
 def test_a_server_shows_no_password() -> None:
