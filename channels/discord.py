@@ -26,14 +26,15 @@ from knell.messages import (
 
 from ..templates.text import cut, one_line
 from .answer import Answer
-from .base import Channel
+from .base import Channel, titles
 from .discord_answers import LOST_MESSAGES, LOST_THREADS, classify, code_of
 from .discord_config import DiscordConfig
-from .discord_draft import Draft, draft
+from .discord_draft import Draft, draft, is_blank
 from .discord_gate import gate_of
 from .discord_job import Job, Place, is_over, job_of, rings, thread_name
-from .discord_limits import fit_discord
+from .discord_limits import MAX_CONTENT, fit_discord
 from .discord_webhook import Webhook
+from .fit_text import cut_escaped
 from .http import Http
 
 _MARKUP = re.compile(r"https?://[^\s\\`*|\[\]<>]+|[\\`*_~|\[\]<>]|^[#>-]", re.MULTILINE)
@@ -111,7 +112,9 @@ class DiscordChannel(Channel):
         content = message.content
         if isinstance(content, str):
             content = {"content": escape(content) if message.format is MessageFormat.TEXT else content}
-        shown, by = draft(content, message.attachments), self._deadline()
+        shown, by = draft(content, message.attachments).worded(_title(message)), self._deadline()
+        if not shown.files and is_blank(shown.content):
+            return Rejected(Reason.INVALID_MESSAGE, "there is nothing to show in it; look at the template")
         if message.progress.get(_WITHOUT_FILES):
             return await self._sent_bare(shown, message, by)
         outcome = await self._deliver(shown, message, by)
@@ -121,7 +124,7 @@ class DiscordChannel(Channel):
 
     async def _sent_bare(self, shown: Draft, message: FormattedMessage, by: float) -> Outcome:
         """Send without the files, and remember that when it has to be done again."""
-        bare = shown.bare("too large for Discord")
+        bare = shown.bare("too large for Discord").worded(_title(message))
         outcome = self._finished(await self._deliver(bare, message, by), bare)
         if isinstance(outcome, Delivered):
             return outcome
@@ -194,6 +197,10 @@ class DiscordChannel(Channel):
 def escape(text: str) -> str:
     """Make a text show as it is where Discord reads Markdown; addresses work as they are."""
     return _MARKUP.sub(lambda found: found[0] if len(found[0]) > 1 else f"\\{found[0]}", text)
+
+
+def _title(message: FormattedMessage) -> str:
+    return escape(cut_escaped(titles(message.events), MAX_CONTENT, escape))
 
 
 def _ends(edited: Outcome, attempt: int) -> bool:

@@ -8,6 +8,7 @@ import msgspec
 
 from knell.messages import Attachment
 
+from .fit import Json, is_object, mappings
 from .multipart import Part, form_data, safe_name
 
 SILENT: dict[str, list[str]] = {"parse": []}
@@ -17,6 +18,9 @@ _COMPONENTS_V2 = 1 << 15
 _BLANK: dict[str, Any] = {"content": "", "embeds": [], "components": []}
 _ATTACHED = "attachment://"
 _MEDIA = {"image": "url", "thumbnail": "url", "footer": "icon_url", "author": "icon_url"}
+_WORDS = {"title", "description"}
+_SIGNED = {"footer": "text", "author": "name"}
+_SHOWN = {"image", "thumbnail", "video", "fields"}
 _ONLY_NEW = {"username", "avatar_url", "thread_name", "applied_tags", "tts"}
 
 
@@ -27,7 +31,7 @@ class Draft:
     Attributes:
         content: the message as Discord's JSON.
         files: they go with it; their names are as Discord will show them.
-        left_out: which files do not go with it and why, in plain words.
+        left_out: what does not go with it and why, in plain words.
     """
 
     content: dict[str, Any]
@@ -38,6 +42,14 @@ class Draft:
         """Return it without its files."""
         notes = tuple(f"{file.filename}: {why}" for file in self.files)
         return Draft(_unattached(self.content, set()), (), (*self.left_out, *notes))
+
+    def worded(self, title: str) -> "Draft":
+        """Return it with this title if there is nothing else to be seen: Discord refuses that (50006)."""
+        if self.files or not is_blank(self.content):
+            return self
+        kept = {name: value for name, value in self.content.items() if name != "embeds"}
+        note = "the message showed nothing: the title stands in its place"
+        return Draft({**kept, "content": title}, (), (*self.left_out, note))
 
     @property
     def has_components(self) -> bool:
@@ -74,6 +86,23 @@ def draft(content: dict[str, Any], attachments: Sequence[Attachment]) -> Draft:
     """Return a message with its files, which are within Discord's limits since it was fitted."""
     files = tuple(msgspec.structs.replace(given, filename=safe_name(given.filename)) for given in attachments)
     return Draft(_unattached(content, {file.filename for file in files}), files)
+
+
+def is_blank(content: Json) -> bool:
+    """Whether nothing is to be seen of a message without files: white space does not count."""
+    if content.get("components") or content.get("poll") or _says(content.get("content")):
+        return False
+    return not any(map(_is_seen, mappings(content.get("embeds"))))
+
+
+def _is_seen(embed: Json) -> bool:
+    if any(_says(embed.get(key)) for key in _WORDS) or any(embed.get(key) for key in _SHOWN):
+        return True
+    return any(is_object(part := embed.get(owner)) and _says(part.get(key)) for owner, key in _SIGNED.items())
+
+
+def _says(text: Any) -> bool:
+    return text is not None and bool(str(text).strip())
 
 
 def _unattached(content: dict[str, Any], names: set[str]) -> dict[str, Any]:

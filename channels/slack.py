@@ -17,7 +17,7 @@ from .slack_api import Reply, SlackApi, post
 from .slack_bot import Bot
 from .slack_config import SlackConfig
 from .slack_health import health
-from .slack_limits import fit_slack
+from .slack_limits import fit_slack, says
 
 __all__ = ["SlackChannel", "SlackConfig", "escape"]
 
@@ -96,7 +96,7 @@ class SlackChannel(Channel):
         if isinstance(content, str):
             content = {"text": escape(content) if message.format is MessageFormat.TEXT else content}
         # The notification on a phone, and what a screen reader reads; blocks alone have neither.
-        text = content.get("text") or escape(titles(message.events))
+        text = content.get("text") if says(content.get("text")) else escape(titles(message.events))
         return {**self._sender, **content} | ({"text": text} if text else {})
 
     async def _post(self, payload: dict[str, Any]) -> Reply:

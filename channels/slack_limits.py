@@ -115,13 +115,20 @@ def fit_slack(message: FormattedMessage, escape: Callable[[str], str], *, files:
     else:
         is_plain = message.format is MessageFormat.TEXT
         cutter: Cutter = partial(cut_escaped, escape=escape) if is_plain else shorten
-        fitted = shortened(content, MAX_TEXT, "text", cuts, cutter)
+        title = titles(message.events)
+        text = content if says(content) else (title if is_plain else escape(title))
+        fitted = shortened(text, MAX_TEXT, "text", cuts, cutter)
     return with_file(message, fitted, cuts, files=files)
+
+
+def says(text: Any) -> bool:
+    """Whether there is something to read in a text: Slack refuses white space alone (`no_text`)."""
+    return text is not None and bool(str(text).strip())
 
 
 def _with_text(content: Json, message: FormattedMessage, escape: Callable[[str], str]) -> Json:
     """Give a message without a text the one Slack shows as its notification, where titles are too long."""
-    if content.get("text") or len(titles(message.events)) * _ESCAPED <= MAX_TEXT:
+    if says(content.get("text")) or len(titles(message.events)) * _ESCAPED <= MAX_TEXT:
         return content
     return {**content, "text": escape(cut_escaped(titles(message.events), MAX_TEXT, escape))}
 

@@ -30,7 +30,7 @@ from knell.messages import (
     Usage,
 )
 
-from .base import Channel, text_of
+from .base import Channel, text_of, titles
 from .budget import OVER, Charge, Spending
 from .http import Http
 from .optouts import OptOuts
@@ -109,8 +109,10 @@ class SmsChannel(Channel):
 
     def fit(self, message: FormattedMessage) -> FormattedMessage:
         """Cut a text to the segments the section pays for."""
-        cuts = list(message.cuts)
-        text = fit(text_of(message), self.config.max_segments, toll_free=self._toll_free, cuts=cuts)
+        cuts, said = list(message.cuts), text_of(message)
+        # Twilio refuses a message without a text (21602), and a title is better than none.
+        said = said if said.strip() else titles(message.events)
+        text = fit(said, self.config.max_segments, toll_free=self._toll_free, cuts=cuts)
         return msgspec.structs.replace(message, format=MessageFormat.TEXT, content=text, cuts=tuple(cuts))
 
     async def send(self, message: FormattedMessage) -> Outcome:

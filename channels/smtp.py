@@ -8,7 +8,7 @@ import asyncio
 from typing import cast
 
 import aiosmtplib
-from aiohappyeyeballs import start_connection
+from aiohappyeyeballs import start_connection  # pyright: ignore[reportUnknownVariableType]
 
 from knell.messages import Reason, Rejected
 

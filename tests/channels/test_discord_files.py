@@ -1,12 +1,13 @@
 """Files that go with a message."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
 from knell.channels.fit_file import MAX_FILE, MAX_FILES
 from knell.lab import Respond, too_many
-from knell.messages import Attachment, Delivered, Reason, Rejected, Retry
+from knell.messages import Attachment, Delivered, FormattedMessage, MessageFormat, Reason, Rejected, Retry
 from tests.channels.discord_bench import Bench, message
 
 
@@ -169,3 +170,46 @@ def test_pictures_of_missing_files_are_left_out(bench: Bench, name: str, part: o
     assert isinstance(bench.send(bench.channel(), message(content=content)), Delivered)
     (embed,) = bench.lab.discord.messages[0].payload["embeds"]
     assert embed == {"title": "t"} | ({} if left is None else {name: left})
+
+
+BLANK: list[dict[str, Any]] = [
+    {"content": " \n\t\u3000"},
+    {"content": ""},
+    {},
+    {"embeds": []},
+    {"embeds": [{"color": 1, "title": " ", "footer": {"text": ""}}]},
+    {"content": None, "embeds": [{"image": {"url": "attachment://gone.png"}}]},
+]
+
+
+@pytest.mark.parametrize("content", BLANK)
+def test_where_there_is_nothing_to_see_the_title_stands(bench: Bench, content: dict[str, Any]) -> None:
+    """Discord refuses an empty message (50006); people get the event's title, and no ping."""
+    outcome = bench.send(bench.channel(), message(content=content, title="@everyone *build* failed"))
+    assert isinstance(outcome, Delivered)
+    assert outcome.receipt["left_out"] == ["the message showed nothing: the title stands in its place"]
+    (posted,) = bench.lab.discord.messages
+    assert (posted.text, posted.mentions) == ("@everyone *build* failed", ())
+    assert len(bench.lab.discord.requests) == 1
+
+
+def test_a_long_title_in_the_place_of_nothing_is_cut(bench: Bench) -> None:
+    """It has the limit of every content."""
+    assert isinstance(bench.send(bench.channel(), message(" ", title="*" * 5000)), Delivered)
+    assert len(bench.lab.discord.messages[0].payload["content"]) <= 2000
+
+
+def test_a_file_alone_is_a_message_until_it_has_to_go(bench: Bench) -> None:
+    """Only when Discord finds it too large the title stands there instead."""
+    assert isinstance(bench.send(bench.channel(), message(" ", attachments=(PICTURE,))), Delivered)
+    bench.lab.discord.script(too_large())
+    assert isinstance(bench.send(bench.channel(), message(" ", attachments=(PICTURE,))), Delivered)
+    first, second = bench.lab.discord.messages
+    assert (len(first.files), second.files, second.text) == (1, (), "A title")
+
+
+def test_what_has_no_title_either_is_refused_before_it_is_sent(bench: Bench) -> None:
+    """In plain words, and without a request."""
+    outcome = bench.send(bench.channel(), FormattedMessage(format=MessageFormat.TEXT, content=" "))
+    assert outcome == Rejected(Reason.INVALID_MESSAGE, "there is nothing to show in it; look at the template")
+    assert bench.lab.discord.requests == ()

@@ -105,6 +105,13 @@ def test_webhook_delivers(attempt: Attempt) -> None:
     assert json.loads(request["body"]) == BLOCKS
 
 
+def test_a_webhook_that_answers_as_the_web_api_is_believed(attempt: Attempt) -> None:
+    """Whoever gives a method's address as the webhook's must not take `ok: false` for a delivery."""
+    outcome, _ = attempt(by_webhook, PLAIN, (200, {"ok": False, "error": "not_authed"}))
+    assert isinstance(outcome, Rejected)
+    assert outcome.reason is Reason.AUTHENTICATION
+
+
 def test_webhook_sends_the_sender(attempt: Attempt) -> None:
     """Old integrations' webhooks honour channel, name and icon."""
 
@@ -257,8 +264,19 @@ EVENT = NotificationEvent(event_type="job_failed", source="test", title="a & b <
             FormattedMessage(format=MessageFormat.SLACK_BLOCKS, content={"blocks": [{"type": "divider"}]}),
             {"blocks": [{"type": "divider"}]},
         ),
+        *[
+            (
+                FormattedMessage(format=kind, content=content, events=(EVENT,)),
+                {"text": "a &amp; b &lt;!channel&gt;"},
+            )
+            for kind, content in (
+                (MessageFormat.TEXT, " \n"),
+                (MessageFormat.MARKDOWN, ""),
+                (MessageFormat.SLACK_BLOCKS, {"text": "\t "}),
+            )
+        ],
     ],
-    ids=["text", "markup", "blocks without text", "blocks alone"],
+    ids=["text", "markup", "blocks without text", "blocks alone", *("blank", "no markup", "blank blocks")],
 )
 def test_payload(attempt: Attempt, message: FormattedMessage, payload: dict[str, Any]) -> None:
     """Plain text is escaped, markup is not, and blocks get a text for the notification."""

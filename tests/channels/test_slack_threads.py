@@ -65,7 +65,7 @@ def test_the_parent_keeps_the_facts_of_the_start(room: Room) -> None:
         (DONE, "✅ Job completed: nightly build", TICK, False),
         (FAILED, "❌ Job failed: nightly build", CROSS, True),
         (event("job_failed", status="cancelled"), "❌ Job failed: nightly build", NO_ENTRY, False),
-        (event("job_cancelled"), "🔔 Job cancelled: nightly build", NO_ENTRY, False),
+        (event("job_cancelled"), "🚫 Job cancelled: nightly build", NO_ENTRY, False),
     ],
     ids=["completed", "failed", "cancelled by status", "cancelled"],
 )

@@ -16,6 +16,7 @@ from knell.channels.segments import segments
 from knell.channels.sms import SmsChannel
 from knell.channels.sms_config import SmsConfig
 from knell.errors import StoreError
+from knell.events import NotificationEvent
 from knell.lab import Drop, Fault, Lab, Reset, Respond
 from knell.messages import (
     Delivered,
@@ -383,6 +384,19 @@ def test_texts_are_fitted_to_the_segments_paid_for(lab: Lab) -> None:
     short, long = asyncio.run(run())
     assert short == message("short")
     assert (long.format, segments(str(long.content))) == (MessageFormat.TEXT, 2)
+
+
+def test_where_a_template_says_nothing_the_title_is_sent(lab: Lab) -> None:
+    """Twilio refuses a message without a text (21602)."""
+    event = NotificationEvent(event_type="job_failed", source="tests", title="nightly failed")
+
+    async def run() -> Outcome:
+        async with opened(lab, to_numbers=[A]) as channel:
+            blank = FormattedMessage(format=MessageFormat.TEXT, content=" \n", events=(event,), id="msg_1")
+            return await channel.send(channel.fit(blank))
+
+    assert isinstance(asyncio.run(run()), Delivered)
+    assert [taken.text for taken in lab.twilio.messages] == ["nightly failed"]
 
 
 def test_toll_free_senders_have_shorter_parts(lab: Lab) -> None:
