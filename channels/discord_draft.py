@@ -9,6 +9,7 @@ import msgspec
 from knell.messages import Attachment
 
 from .fit import Json, is_object, mappings
+from .fit_text import says
 from .multipart import Part, form_data, safe_name
 
 SILENT: dict[str, list[str]] = {"parse": []}
@@ -90,19 +91,15 @@ def draft(content: dict[str, Any], attachments: Sequence[Attachment]) -> Draft:
 
 def is_blank(content: Json) -> bool:
     """Whether nothing is to be seen of a message without files: white space does not count."""
-    if content.get("components") or content.get("poll") or _says(content.get("content")):
+    if content.get("components") or content.get("poll") or says(content.get("content")):
         return False
     return not any(map(_is_seen, mappings(content.get("embeds"))))
 
 
 def _is_seen(embed: Json) -> bool:
-    if any(_says(embed.get(key)) for key in _WORDS) or any(embed.get(key) for key in _SHOWN):
+    if any(says(embed.get(key)) for key in _WORDS) or any(embed.get(key) for key in _SHOWN):
         return True
-    return any(is_object(part := embed.get(owner)) and _says(part.get(key)) for owner, key in _SIGNED.items())
-
-
-def _says(text: Any) -> bool:
-    return text is not None and bool(str(text).strip())
+    return any(is_object(part := embed.get(owner)) and says(part.get(key)) for owner, key in _SIGNED.items())
 
 
 def _unattached(content: dict[str, Any], names: set[str]) -> dict[str, Any]:

@@ -7,6 +7,7 @@ a code block that was cut open is no code: the block is closed.
 import re
 from bisect import bisect_right
 from collections.abc import Callable
+from typing import Any
 
 from ..templates.text import cut
 
@@ -20,6 +21,11 @@ _HALF_MARKDOWN = re.compile(
     rf"(?<!\\)(?:\\\\)*(\\)…\Z|(?<!\\)\[(?:[^\[\]\\]|\\.)*\]\([^()\s]*…\Z|(?<!\\){_PART_OF_FENCE}"
 )
 """The rest of what was cut in two: an entity or a link; an escape or a link; the fence of a code block."""
+
+
+def says(text: Any) -> bool:
+    """Whether there is something to read in a text: providers refuse white space alone."""
+    return text is not None and bool(str(text).strip())
 
 
 def shorten(text: str, limit: int) -> str:

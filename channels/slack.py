@@ -11,13 +11,14 @@ from knell.events import EventType
 from knell.messages import Delivered, FormattedMessage, HealthStatus, MessageFormat, Outcome
 
 from .base import Channel, titles
+from .fit_text import says
 from .http import Answer, Http
 from .slack_answers import by_webhook, escape, word_of
 from .slack_api import Reply, SlackApi, post
 from .slack_bot import Bot
 from .slack_config import SlackConfig
 from .slack_health import health
-from .slack_limits import fit_slack, says
+from .slack_limits import fit_slack
 
 __all__ = ["SlackChannel", "SlackConfig", "escape"]
 

@@ -22,7 +22,7 @@ from .fit import (
     shortened,
 )
 from .fit_file import with_file
-from .fit_text import Cutter, cut_escaped, shorten, shorten_markdown
+from .fit_text import Cutter, cut_escaped, says, shorten, shorten_markdown
 from .fit_usual import form, is_usual, some, string
 
 MAX_TEXT = 40_000
@@ -119,11 +119,6 @@ def fit_slack(message: FormattedMessage, escape: Callable[[str], str], *, files:
         text = content if says(content) else (title if is_plain else escape(title))
         fitted = shortened(text, MAX_TEXT, "text", cuts, cutter)
     return with_file(message, fitted, cuts, files=files)
-
-
-def says(text: Any) -> bool:
-    """Whether there is something to read in a text: Slack refuses white space alone (`no_text`)."""
-    return text is not None and bool(str(text).strip())
 
 
 def _with_text(content: Json, message: FormattedMessage, escape: Callable[[str], str]) -> Json:
