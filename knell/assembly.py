@@ -1,10 +1,10 @@
 """From a configuration, wherever it comes from, to channel classes that can be started."""
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from os import PathLike
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
 from knell.channels.base import Channel
 from knell.channels.registry import find, known_types
@@ -84,11 +84,19 @@ def advice(config: NotificationConfig, found: Classes) -> list[str]:
     for name, channel in found.items():
         section = config.channels[name]
         try:
-            problems = channel(section).validate_config()
+            problems = list(channel(section).validate_config())
         except Exception as error:  # noqa: BLE001 - as above
             raise _refusal(section, "cannot check its section", error) from None
+        problems += _in_clear(section) if config.security.require_tls else ()
         said += [f"channels.{name}: {Veil(section).text(problem)}" for problem in problems]
     return said
+
+
+def _in_clear(section: ChannelConfig) -> Iterator[str]:
+    """Name the addresses of a section that every attempt would refuse to call."""
+    for key, value in section:
+        if isinstance(value, SecretStr) and value.get_secret_value().lower().startswith("http://"):
+            yield f"{key}: nothing is sent there, only https is allowed (security.require_tls)"
 
 
 def _refusal(section: ChannelConfig, what: str, error: Exception) -> ConfigError:

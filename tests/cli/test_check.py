@@ -146,6 +146,10 @@ ODD: list[tuple[dict[str, Any], str]] = [
         {"channels": {"console": {}, "slack": {"enabled": False, "webhook_url": "${SLACK_X}"}}},
         "environment variable SLACK_X is not set (needed by channels.slack.webhook_url)",
     ),
+    (
+        {"channels": {"hook": {**WEBHOOK, "url": "http://example.com/", "events": ["*"]}}},
+        "url: nothing is sent there, only https is allowed (security.require_tls)",
+    ),
 ]
 
 
@@ -194,6 +198,10 @@ def test_what_is_soon_worthless_may_be_given_up_early(
             "channels": {"a": CONSOLE, "b": CONSOLE},
         },
         {"security": {"redact": []}, "sources": []},
+        {
+            "security": {"require_tls": False},
+            "channels": {"hook": {**WEBHOOK, "url": "http://example.com/", "events": ["*"]}},
+        },
     ],
 )
 def test_what_is_not_odd_is_no_warning(settings: Callable[..., None], keys: dict[str, Any]) -> None:
