@@ -68,6 +68,7 @@ def sms_line(body: str, lead: str = "", link: str = "") -> str:
     """
     told, lead, link = body, one_line(lead), one_line(link)
     body = gsm(one_line(body[:_LONGEST_BODY]))
+    most = len(body) + max(0, len(told) - _LONGEST_BODY)
     whole = gsm(_spaced(lead, body, link))
     if is_gsm(whole):
         lead, body = gsm(lead), gsm(body)
@@ -80,7 +81,8 @@ def sms_line(body: str, lead: str = "", link: str = "") -> str:
     while body and measure(body) > room:
         # A character takes two units at most, so half of what is too much is never too much to drop.
         body = cut(body, len(body) - max(1, (measure(body) - room) // 2), "")
-    note_cut(told, len(told) - len(body))
+    # The share of what would be shown: a sign that is spelled out has many characters there.
+    note_cut(told, -(-len(told) * (most - len(body)) // most) if most else 0)
     return _spaced(lead, body.rstrip() + end if body else "", link)
 
 

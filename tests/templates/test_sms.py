@@ -4,7 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from knell.templates.meter import metered
 from knell.templates.sms import gsm, is_gsm, length, sms_line
+from knell.templates.wording import Catalog
 
 phone_text = st.text(st.sampled_from("abc €{}|あ🔔\u2019\u201c\u2013…\u00a0\n"), max_size=400)
 
@@ -52,6 +54,23 @@ def test_a_long_link_gets_a_second_part() -> None:
     assert 160 < length(line) <= 306
     assert line.startswith("FAILED job-1 word word")
     assert line.endswith(f"... {link}")
+
+
+@pytest.mark.parametrize(
+    ("body", "lost"),
+    [
+        ("word " * 10, None),
+        ("x" * 200, 56),
+        ("\u2069" * 50, 36),
+        ("x" * 10_000, 9_856),
+        (" " * 300 + "x", None),
+    ],
+)
+def test_what_is_cut_is_reported(body: str, lost: int | None) -> None:
+    """In characters of the text, also where its signs are spelled out or its spaces are no news."""
+    with metered(Catalog("en", {})) as cuts:
+        sms_line(body, "FAILED job-1")
+    assert cuts == ({} if lost is None else {body: lost})
 
 
 def test_a_link_as_long_as_the_message_leaves_no_room() -> None:
