@@ -91,7 +91,8 @@ def test_the_routing_example_is_valid() -> None:
     """The rule shown is one the configuration takes."""
     config = yaml.safe_load(next(block for block in blocks("yaml") if "event_routing" in block))
     config["channels"] = {name: {"type": "console"} for name in ("slack", "email", "sms")}
-    run(f"from knell.assembly import read\nread({config!r})", ROOT)
+    printed = run(f"from knell.assembly import read\nprint(read({config!r}).event_routing[0].name)", ROOT)
+    assert printed == f"{config['event_routing'][0]['name']}\n"
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from knell.templates import TemplateEngine
 from knell.testing.canaries import Canaries, secrets_of
 from knell.testing.provider import Provider, Providers
 from knell.testing.verdicts import verdict
-from knell.testing.world import Certificate, Heard, TrustingHttp, connections, no_thread_left
+from knell.testing.world import Certificate, Heard, TrustingHttp, connections, no_thread_left, running
 
 T = TypeVar("T")
 
@@ -143,11 +143,9 @@ class Stage:
         http.trusted = self.certificate.client if self.certificate else None
         channel = self._case.channel(self.model(**changes))
         try:
-            await channel.open(http)
-            yield channel
+            async with running(channel, http):
+                yield channel
         finally:
-            await channel.close()
-            await http.close()
             await settled()
 
     @property

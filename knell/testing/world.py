@@ -5,20 +5,22 @@ import logging
 import socket
 import ssl
 import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any, Self, Unpack
+from typing import Any, Self, TypeVar, Unpack
 
 import pytest
 from yarl import URL
 
-from knell.channels.base import Http
+from knell.channels.base import Channel, Http
 from knell.channels.http import Answer, Request
 from knell.lab.standin import LOOPBACK
 from knell.messages import Rejected, Retry, Unknown
+
+SomeChannel = TypeVar("SomeChannel", bound=Channel)
 
 NAME = "provider.invalid"
 """Resolved by nobody (RFC 2606)."""
@@ -80,6 +82,17 @@ class TrustingHttp(Http):
         if parts.get("tls") is None:
             parts["tls"] = self.trusted
         return await super().request(method, url, **parts)
+
+
+@asynccontextmanager
+async def running(channel: SomeChannel, http: Http) -> AsyncGenerator[SomeChannel]:
+    """Run a channel as its actor does: opened, and in the end closed with its connections."""
+    try:
+        await channel.open(http)
+        yield channel
+    finally:
+        await channel.close()
+        await http.close()
 
 
 @contextmanager

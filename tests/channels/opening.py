@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any
 
 from msgspec.structs import replace
 
@@ -10,23 +10,18 @@ from knell.channels.base import Channel
 from knell.channels.http import Http
 from knell.config.schema import Security
 from knell.messages import Delivered, FormattedMessage, HealthStatus, Outcome
+from knell.testing import world
+from knell.testing.world import SomeChannel
 
 LOOPBACK = Security.model_validate({"require_tls": False, "allowed_networks": ["127.0.0.0/8"]})
 """What a channel may do that talks to a stand-in without TLS."""
-
-SomeChannel = TypeVar("SomeChannel", bound=Channel)
 
 
 @asynccontextmanager
 async def running(channel: SomeChannel, security: Security = LOOPBACK) -> AsyncGenerator[SomeChannel, None]:
     """Run a channel over connections of its own."""
-    http = Http(security)
-    try:
-        await channel.open(http)
+    async with world.running(channel, Http(security)):
         yield channel
-    finally:
-        await channel.close()
-        await http.close()
 
 
 async def examined(channel: Channel, security: Security = LOOPBACK) -> HealthStatus:

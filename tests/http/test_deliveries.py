@@ -251,8 +251,8 @@ def test_a_body_that_is_unclear_changes_nothing(
 
 def test_a_body_that_is_no_json_is_refused(ward: Ward) -> None:
     """As everywhere."""
-    ward.ask("POST", "/replay", b"{", 400)
-    ward.ask("POST", "/cancel", b"{}", 415, Content_Type="text/plain")
+    assert ward.ask("POST", "/replay", b"{", 400)["status"] == 400
+    assert ward.ask("POST", "/cancel", b"{}", 415, Content_Type="text/plain")["status"] == 415
 
 
 # Giving up

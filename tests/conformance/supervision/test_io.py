@@ -1,15 +1,8 @@
 import asyncio
-import time as clocks
 from typing import Any
 
 from tests.deeds import Puppets, ask, crash
 from tests.puppets import PATIENCE
-
-SECONDS = 0.2
-"""How long one call takes."""
-
-SLACK = 15.0
-"""Seconds a busy machine may add; one call after the other would take 200."""
 
 
 def test_50_a_thousand_calls_take_the_time_of_one(tree: Any, story: Any, puppet: Puppets) -> None:
@@ -26,16 +19,13 @@ def test_50_a_thousand_calls_take_the_time_of_one(tree: Any, story: Any, puppet:
         if under_way == 1000:
             everybody.set()
         await everybody.wait()  # for ever, if they were not all under way together
-        await asyncio.sleep(SECONDS)
         return number
 
     tree.start(puppet())
     ref = tree.ref("a")
-    began = clocks.monotonic()
     ask(ref, lambda p: [p.ctx.spawn_io(call, n, op=n) for n in range(1000)])
     assert ref.ask("meanwhile", timeout=PATIENCE) == "meanwhile"
     told = [word for word in story.take(1002) if word[1] == "io"]
-    assert SECONDS <= clocks.monotonic() - began < SECONDS + SLACK
     assert sorted(word[2:] for word in told) == [(number, number, False) for number in range(1000)]
     assert ask(ref, lambda p: p.ctx.pending) == {}
 
